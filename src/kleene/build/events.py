@@ -1,0 +1,86 @@
+"""What happens in a build or while a base image is made, as it happens.
+
+The solver and the engine emit these; they know neither HTTP nor WebSocket nor colours. ``emit`` is
+awaited, so a slow reader slows the build down instead of filling the daemon's memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from kleene.errors import KleeneError
+
+
+@dataclass(frozen=True)
+class Started:
+    """The request was understood; ``image_id`` is the image being made."""
+
+    image_id: str
+
+
+@dataclass(frozen=True)
+class StepStarted:
+    """Step ``number`` of ``total`` (from 1) begins; ``instruction`` is its source text on one line."""
+
+    number: int
+    total: int
+    instruction: str
+
+
+@dataclass(frozen=True)
+class StepFinished:
+    """A step is done. ``snapshot``: of the state after it, if it has one of its own."""
+
+    number: int
+    snapshot: str | None
+    cached: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class OutputWritten:
+    """Bytes that a step's command wrote."""
+
+    data: bytes
+    stream: Literal["stdout", "stderr"] = "stdout"
+
+
+@dataclass(frozen=True)
+class ProgressMade:
+    """How far a long operation is; ``total`` is ``None`` when unknown."""
+
+    operation: str
+    done: int
+    total: int | None = None
+    unit: Literal["bytes", "entries"] = "bytes"
+
+
+Event = Started | StepStarted | StepFinished | OutputWritten | ProgressMade
+Emit = Callable[[Event], Awaitable[None]]
+
+
+class BuildFailed(KleeneError):
+    """A build stopped at a step.
+
+    Args:
+        image_id: the image kept as ``NAME:failed``; ``None`` if nothing was kept.
+        snapshot: the last good snapshot; ``None`` if there is none.
+        exit_code: exit status of the command that failed, if one did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        details: str | None = None,
+        image_id: str | None = None,
+        snapshot: str | None = None,
+        exit_code: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.image_id = image_id
+        self.snapshot = snapshot
+        self.exit_code = exit_code

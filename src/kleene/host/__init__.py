@@ -1,0 +1,1 @@
+"""The host: processes, safe paths, archives, mounts. The only package that starts processes."""

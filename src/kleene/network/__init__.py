@@ -1,0 +1,1 @@
+"""Network: interfaces, addresses, firewall. ``driver`` is the contract, ``ipam`` and ``ruleset`` decide."""

@@ -1,0 +1,219 @@
+"""The runtime contract: containers, and execution instances in them.
+
+A *container* is a set of namespaces (Linux) or a jail (FreeBSD) over a root file system. It is up while
+it exists for the runtime: its first process is a small init that reaps orphans and does nothing else.
+An *execution instance* is one process that the user started in it; there can be several. A *keeper*
+(conmon on Linux) holds the instance's terminal, log and exit status, so that it outlives the daemon.
+
+What a driver owns lies under its state directory and in the kernel; it lasts until :meth:`delete`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A path of the host that the container sees at ``destination`` (absolute, in the container)."""
+
+    source: Path
+    destination: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a container is connected.
+
+    Attributes:
+        kind: ``host`` shares the host's stack; ``namespace`` joins the one at ``path``; ``none`` has
+            a stack of its own with nothing but a loopback interface.
+        path: of the network namespace (network_namespaces(7)), for ``namespace``.
+    """
+
+    kind: Literal["host", "namespace", "none"]
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """All that a container is made from.
+
+    Attributes:
+        id: 12 hex digits.
+        rootfs: the dataset's mountpoint.
+        hostname: at most 63 characters (hostname(7)).
+        network: see :class:`Network`.
+        network_driver: ``host``, ``ipnet``, ``vnet`` or ``disabled``: decides the default privileges.
+        mounts: in the order in which they are made.
+        jail_params: ``name`` -> value (``"true"`` for a bare name).
+    """
+
+    id: str
+    rootfs: Path
+    hostname: str
+    network: Network
+    network_driver: Literal["host", "ipnet", "vnet", "disabled"]
+    mounts: Sequence[Mount] = ()
+    jail_params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """A process to start in a container.
+
+    Attributes:
+        args: argument vector; the first is looked up in the container's ``PATH``.
+        env: the whole environment but for what the driver adds where it is missing
+            (``PATH``, ``HOME``, and ``TERM`` with a terminal).
+        cwd: absolute, in the container; made if it is missing.
+        user: ``NAME|UID[:GROUP|GID]``, looked up in the container's own files; ``""`` is root.
+        terminal: give it a pseudo terminal.
+        stdin: keep its standard input open for :meth:`Process.write`.
+        rows, columns: size of the terminal in characters.
+    """
+
+    args: Sequence[str]
+    env: Sequence[str] = ()
+    cwd: str = "/"
+    user: str = ""
+    terminal: bool = False
+    stdin: bool = False
+    rows: int = 24
+    columns: int = 80
+
+
+@dataclass(frozen=True)
+class Output:
+    """Bytes that a process wrote. With a terminal all of it is ``stdout``."""
+
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+class Process(Protocol):
+    """A running execution instance, as long as the daemon watches it."""
+
+    @property
+    def pid(self) -> int:
+        """On the host."""
+        ...
+
+    def output(self) -> AsyncIterator[Output]:
+        """What it writes from the moment of :meth:`RuntimeDriver.exec` on, nothing lost, until it
+        ends. Only for processes that were started with ``attach``; may be iterated once."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send to its standard input; returns when taken. Ignored after it ended."""
+        ...
+
+    async def close_stdin(self) -> None: ...
+
+    async def resize(self, rows: int, columns: int) -> None: ...
+
+    async def signal(self, signum: int) -> None:
+        """Send a signal; nothing happens if it has ended."""
+        ...
+
+    async def wait(self) -> int:
+        """Its exit status; 128 + n if signal n ended it. Any number may wait."""
+        ...
+
+
+@dataclass(frozen=True)
+class RuntimeCapabilities:
+    """What a backend can do beyond the contract."""
+
+    name: str
+    version: str
+
+
+class RuntimeDriver(Protocol):
+    """Containers of one daemon. Methods raise ``NotFound`` for a container that is not up, and
+    ``InvalidInput`` for a jail parameter, user or command that cannot be used."""
+
+    @property
+    def capabilities(self) -> RuntimeCapabilities: ...
+
+    def check_jail_params(self, params: Mapping[str, str]) -> None:
+        """Refuse, by name, parameters that are unknown or have no meaning here.
+
+        Raises:
+            InvalidInput: names the parameter and why.
+        """
+        ...
+
+    async def create(self, spec: ContainerSpec) -> int:
+        """Bring the container up with nothing but its init running; the init's process id.
+
+        A container of this id that is left from a crash is removed first.
+        """
+        ...
+
+    async def exec(
+        self, container: str, instance: str, spec: ProcessSpec, *, attach: bool
+    ) -> Process:
+        """Start an execution instance under a keeper. Its output is also in its log.
+
+        Args:
+            container: id of a container that is up.
+            instance: 12 hex digits, new.
+            attach: whether :meth:`Process.output` and :meth:`Process.write` are wanted.
+
+        Raises:
+            InvalidInput: the command, the user or the working directory does not exist or may not
+                be used; nothing is left behind.
+        """
+        ...
+
+    async def exec_build(self, container: str, instance: str, spec: ProcessSpec) -> Process:
+        """Start a process without a keeper: cheaper, and it dies with the daemon. For build steps.
+
+        The end of the process is the end of its output, whatever it left running in the container.
+        """
+        ...
+
+    async def adopt(self, container: str, instance: str) -> Process | None:
+        """An instance that an earlier daemon started, running or ended (then :meth:`Process.wait`
+        returns at once); ``None`` if nothing is known of it. It cannot be attached to."""
+        ...
+
+    async def processes(self, container: str) -> list[int]:
+        """Process ids on the host of all that runs in the container, its init left out."""
+        ...
+
+    async def wait_empty(self, container: str) -> None:
+        """Return when no process but the init is left in the container, or it is gone."""
+        ...
+
+    async def signal_all(self, container: str, signum: int) -> None:
+        """Send a signal to every process in the container but its init."""
+        ...
+
+    async def is_up(self, container: str) -> bool: ...
+
+    async def init_pid(self, container: str) -> int | None:
+        """Process id of the init on the host; ``None`` if the container is not up."""
+        ...
+
+    async def delete(self, container: str) -> None:
+        """Kill what runs and remove the container with the state of its instances, logs left out.
+        Containers that are not there are passed over."""
+        ...
+
+    async def forget(self, container: str) -> None:
+        """Remove the logs and exit statuses of a container that is not up."""
+        ...
+
+    def log_path(self, container: str, instance: str) -> Path:
+        """Where the instance's output is kept."""
+        ...
+
+    async def list(self) -> list[str]:
+        """Ids of all containers that the runtime or the state directory knows. For reconciliation."""
+        ...

@@ -1,0 +1,141 @@
+"""Containers on the wire. Documented API: ContainerConfig, Container, ContainerSummary, ContainerInspect."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from kleene.schemas.networks import EndPoint
+
+NetworkDriver = Literal["ipnet", "host", "vnet", "disabled"]
+RestartPolicy = Literal["no", "on-startup"]
+MountType = Literal["volume", "nullfs"]
+Protocol = Literal["tcp", "udp"]
+
+
+class MountPointConfig(msgspec.Struct):
+    """A mount that is asked for.
+
+    Attributes:
+        type: ``volume``, or ``nullfs`` for a path of the host (a bind mount on Linux).
+        source: a volume's name, or an absolute path on the host.
+        destination: an absolute path in the container.
+        read_only: whether the container may only read it.
+    """
+
+    type: MountType
+    source: str
+    destination: str
+    read_only: bool = False
+
+
+class MountPoint(msgspec.Struct):
+    """A mount of a container."""
+
+    container_id: str
+    type: MountType
+    source: str
+    destination: str
+    read_only: bool
+
+
+class PublishedPortConfig(msgspec.Struct):
+    """A port that is asked to be published.
+
+    Attributes:
+        interfaces: host interfaces; none means the host's gateway interface.
+        host_port: ``PORT`` or ``FIRST:LAST``.
+        container_port: ``PORT``, or ``FIRST:*`` beside a range of host ports.
+        protocol: ``tcp`` or ``udp``.
+    """
+
+    interfaces: list[str]
+    host_port: str
+    container_port: str
+    protocol: Protocol = "tcp"
+
+
+class PublishedPort(msgspec.Struct):
+    """A published port and the container's addresses that its traffic goes to."""
+
+    interfaces: list[str]
+    host_port: str
+    container_port: str
+    protocol: Protocol
+    ip_address: str
+    ip_address6: str
+
+
+class ContainerConfig(msgspec.Struct):
+    """What a new container shall be; in an update, ``None`` keeps what is.
+
+    Attributes:
+        image: ``ID|NAME[:TAG][@SNAPSHOT]``; required to create, ignored in an update.
+        cmd: argument vector; ``[]`` takes the image's.
+        env: ``NAME=VALUE`` lines, merged over the image's.
+        user: user name or id, optionally ``:GROUP``; ``""`` takes the image's.
+        jail_param: jail parameters, ``name`` or ``name=value``.
+        network_driver: ``None`` means ``host`` without a network and ``ipnet`` with one.
+        auto_remove: remove the container when it stops.
+    """
+
+    name: str | None = None
+    image: str | None = None
+    cmd: list[str] | None = None
+    env: list[str] | None = None
+    user: str | None = None
+    jail_param: list[str] | None = None
+    mounts: list[MountPointConfig] | None = None
+    network_driver: NetworkDriver | None = None
+    persist: bool | None = None
+    public_ports: list[PublishedPortConfig] | None = None
+    restart_policy: RestartPolicy | None = None
+    auto_remove: bool | None = None
+
+
+class Container(msgspec.Struct, kw_only=True):
+    """A container.
+
+    Attributes:
+        created: ISO 8601 in UTC.
+        dataset: its file system, as the storage names it.
+        exit_code: exit status of the execution instance that ended last; ``None`` before the first.
+    """
+
+    id: str
+    name: str
+    image_id: str
+    dataset: str
+    created: str
+    running: bool
+    cmd: list[str]
+    env: list[str]
+    user: str
+    jail_param: list[str]
+    network_driver: NetworkDriver
+    persist: bool
+    public_ports: list[PublishedPort]
+    restart_policy: RestartPolicy
+    exit_code: int | None = None
+    auto_remove: bool = False
+
+
+class ContainerSummary(Container, kw_only=True):
+    """A container in a list.
+
+    Attributes:
+        jid: the jail's id on FreeBSD, the process id of the container's init on Linux.
+    """
+
+    image_name: str
+    image_tag: str
+    jid: int | None = None
+
+
+class ContainerInspect(msgspec.Struct):
+    """All that is known of a container."""
+
+    container: Container
+    container_endpoints: list[EndPoint]
+    container_mountpoints: list[MountPoint]

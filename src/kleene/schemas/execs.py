@@ -1,0 +1,42 @@
+"""Execution instances on the wire. Documented API: ExecConfig, ExecStartConfig."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ExecConfig(msgspec.Struct):
+    """A process that shall be started in a container.
+
+    Attributes:
+        container_id: the container's name, id or unique prefix.
+        cmd: argument vector; ``[]`` takes the container's.
+        env: ``NAME=VALUE`` lines, merged over the container's.
+        user: ``""`` takes the container's.
+        tty: give it a terminal.
+        stdin: keep its standard input open for the client; without it, it reads end of file.
+    """
+
+    container_id: str
+    cmd: list[str] = []
+    env: list[str] = []
+    user: str = ""
+    tty: bool = False
+    stdin: bool = False
+
+
+class ExecStartConfig(msgspec.Struct):
+    """First frame of ``/exec/start``.
+
+    Attributes:
+        attach: stream the output; else only start the process.
+        start_container: start the container too if it does not run.
+        rows: terminal height in characters, with a terminal.
+        columns: terminal width in characters, with a terminal.
+    """
+
+    exec_id: str
+    attach: bool
+    start_container: bool
+    rows: int | None = None
+    columns: int | None = None

@@ -1,0 +1,90 @@
+"""Images on the wire. Documented API: Image, ImageBuildConfig, ImageCreateConfig."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from kleene.schemas.containers import ContainerConfig
+from kleene.schemas.networks import EndPointConfig
+
+CreateMethod = Literal["fetch", "fetch-auto", "zfs-copy", "zfs-clone"]
+
+
+class Image(msgspec.Struct):
+    """An image.
+
+    Attributes:
+        instructions: pairs of an instruction's text and the snapshot taken after it (``""`` for none).
+        workdir: working directory of ``cmd``.
+        snapshot: the snapshot that containers are cloned from when none is named.
+        parent: ``ID@SNAPSHOT`` that the build started from; ``""`` for a base image.
+    """
+
+    id: str
+    name: str
+    tag: str
+    dataset: str
+    created: str
+    cmd: list[str]
+    env: list[str]
+    user: str
+    instructions: list[list[str]]
+    workdir: str = "/"
+    snapshot: str = ""
+    parent: str = ""
+
+
+class ImageBuildConfig(msgspec.Struct):
+    """A build that is asked for.
+
+    Attributes:
+        context: absolute path on the daemon's host.
+        dockerfile: path of the Dockerfile, relative to the context.
+        tag: ``NAME[:TAG]``; ``""`` leaves the image untagged.
+        buildargs: values for ``ARG``.
+        cleanup: remove what was built if the build fails; else it is kept as ``NAME:failed``.
+        quiet: send no build output.
+        container_config: configures the build container; its ``image`` replaces the one in ``FROM``.
+        networks: networks of the build container; the container in them is ignored.
+        no_cache: run every step, whatever the cache holds.
+    """
+
+    context: str
+    container_config: ContainerConfig
+    dockerfile: str = "Dockerfile"
+    tag: str = ""
+    buildargs: dict[str, str] = {}
+    cleanup: bool = True
+    quiet: bool = False
+    networks: list[EndPointConfig] = []
+    no_cache: bool = False
+
+
+class ImageCreateConfig(msgspec.Struct):
+    """A base image that is asked for.
+
+    Attributes:
+        method: ``fetch``, ``fetch-auto``, ``zfs-copy`` or ``zfs-clone``; the last two take a
+            btrfs subvolume where the storage is btrfs.
+        tag: ``NAME[:TAG]``; ``""`` derives it (``fetch-auto``) or leaves the image untagged.
+        url: archive of a root file system, for ``fetch``.
+        zfs_dataset: source of ``zfs-copy`` and ``zfs-clone``.
+        force: go on although the host's release is not known for certain (``fetch-auto``).
+        autotag: derive the tag from the host even if ``tag`` is given (``fetch-auto``).
+        dns: copy the host's ``/etc/resolv.conf``.
+        localtime: copy the host's ``/etc/localtime``.
+        update: bring the packages of the new image up to date, where it has a package manager
+            that Kleene knows.
+    """
+
+    method: CreateMethod
+    tag: str = ""
+    url: str = ""
+    zfs_dataset: str = ""
+    force: bool = False
+    autotag: bool = False
+    dns: bool = True
+    localtime: bool = True
+    update: bool = True

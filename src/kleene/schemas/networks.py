@@ -1,0 +1,91 @@
+"""Networks on the wire. Documented API: NetworkConfig, Network, NetworkInspect, EndPoint, EndPointConfig."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+NetworkType = Literal["bridge", "loopback", "custom"]
+
+AUTO = "<auto>"
+"""In place of an address: take an unused one from the subnet."""
+
+HOST_GATEWAY = "<host-gateway>"
+"""In place of an interface: the one that has the host's default route."""
+
+
+class EndPointConfig(msgspec.Struct):
+    """A connection of a container to a network that is asked for.
+
+    Attributes:
+        ip_address: an address, ``<auto>`` for an unused one, ``""`` for none.
+        ip_address6: the same for IPv6.
+    """
+
+    container: str
+    network: str
+    ip_address: str = ""
+    ip_address6: str = ""
+
+
+class EndPoint(msgspec.Struct):
+    """A connection of a container to a network.
+
+    Attributes:
+        epair: the host's end of the interface pair, while the container runs.
+    """
+
+    id: str
+    container_id: str
+    network_id: str
+    ip_address: str
+    ip_address6: str
+    epair: str | None = None
+
+
+class NetworkConfig(msgspec.Struct):
+    """What a new network shall be.
+
+    Attributes:
+        subnet: IPv4 in CIDR form, ``""`` for none.
+        gateway: an address, ``<auto>`` for the first of the subnet, ``""`` for none.
+        nat: the interface to translate outgoing traffic to, ``<host-gateway>``, or ``""`` for no NAT.
+        icc: whether containers of the network reach each other.
+        internal: whether outgoing traffic is forbidden.
+        interface: name of the host's interface; ``""`` lets Kleene choose.
+    """
+
+    name: str
+    type: NetworkType
+    subnet: str = ""
+    subnet6: str = ""
+    gateway: str = ""
+    gateway6: str = ""
+    nat: str = HOST_GATEWAY
+    icc: bool = True
+    internal: bool = False
+    interface: str = ""
+
+
+class Network(msgspec.Struct):
+    """A network."""
+
+    id: str
+    name: str
+    type: NetworkType
+    subnet: str
+    subnet6: str
+    gateway: str
+    gateway6: str
+    nat: str
+    icc: bool
+    internal: bool
+    interface: str
+
+
+class NetworkInspect(msgspec.Struct):
+    """A network and the containers on it."""
+
+    network: Network
+    network_endpoints: list[EndPoint]

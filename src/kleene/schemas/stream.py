@@ -1,0 +1,127 @@
+"""Stream messages on the three WebSocket paths: ``/exec/start``, ``/images/build``, ``/images/create``.
+
+Two protocols share these paths. In both, the client's first frame is the JSON configuration.
+
+*Documented* (no subprotocol): a ``starting`` :class:`WebSocketMessage`, then frames of raw output, then a
+close frame whose reason is the ``closing`` or ``error`` message. RFC 6455 section 5.5 leaves a close
+reason 123 bytes, so a long message is shortened there; an ``error`` is therefore also written to the
+raw output before the close.
+
+*Typed* (subprotocol :data:`SUBPROTOCOL`): text frames are one :data:`ServerMessage` each; binary frames
+are output, the first byte :data:`STDOUT` or :data:`STDERR`, the rest the bytes as the process wrote them.
+From the client, binary frames are input (first byte :data:`STDIN`), text frames one :data:`ClientMessage`
+each. The last text frame is :class:`Closing` or :class:`Failed`; the close frame that follows has no reason.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SUBPROTOCOL = "kleene.stream.v1"
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+CLOSE_DONE, CLOSE_DETACHED, CLOSE_INVALID, CLOSE_FAILED = 1000, 1001, 1002, 1011
+
+
+class WebSocketMessage(msgspec.Struct):
+    """A message of the documented protocol."""
+
+    msg_type: Literal["starting", "closing", "error"]
+    message: str = ""
+    data: str = ""
+
+
+class Starting(msgspec.Struct, tag="starting"):
+    """The request was understood. ``data``: the id of the image being built, else ``""``."""
+
+    data: str = ""
+
+
+class StepStarted(msgspec.Struct, tag="step_started"):
+    """Step ``number`` of ``total`` (from 1) begins; ``instruction`` is its source text."""
+
+    number: int
+    total: int
+    instruction: str
+
+
+class StepFinished(msgspec.Struct, tag="step_finished"):
+    """Step ``number`` is done.
+
+    Attributes:
+        snapshot: id of the snapshot of the state after it; ``""`` if it has none of its own.
+        cached: whether the state was taken from the cache.
+        seconds: how long it took.
+    """
+
+    number: int
+    snapshot: str
+    cached: bool
+    seconds: float
+
+
+class Progress(msgspec.Struct, tag="progress"):
+    """How far a long operation is. ``total`` is ``None`` when unknown; both count ``unit``."""
+
+    operation: str
+    done: int
+    total: int | None = None
+    unit: Literal["bytes", "entries"] = "bytes"
+
+
+class Closing(msgspec.Struct, tag="closing", kw_only=True):
+    """The operation succeeded, or the process ended.
+
+    Attributes:
+        message: for people.
+        data: id of the image that was made, or of the execution instance.
+        exit_code: of a process: its exit status, 128 + n if signal n ended it; ``None`` otherwise.
+        container_stopped: of a process: whether its container stopped with it.
+        detached: the process was only started, not waited for.
+    """
+
+    message: str = ""
+    data: str = ""
+    exit_code: int | None = None
+    container_stopped: bool = False
+    detached: bool = False
+
+
+class Failed(msgspec.Struct, tag="failed", kw_only=True):
+    """The operation failed.
+
+    Attributes:
+        data: of a build: the last good snapshot, ``""`` if there is none.
+        exit_code: of a build: exit status of the command that failed.
+        image_id: of a build: the image that was kept as ``NAME:failed``; ``""`` if none was.
+    """
+
+    message: str
+    hint: str | None = None
+    details: str | None = None
+    data: str = ""
+    exit_code: int | None = None
+    image_id: str = ""
+
+
+class Resize(msgspec.Struct, tag="resize"):
+    """The client's terminal has this size now, in characters."""
+
+    rows: int
+    columns: int
+
+
+class EndOfInput(msgspec.Struct, tag="end_of_input"):
+    """No more input follows: close the process's standard input."""
+
+
+class Signal(msgspec.Struct, tag="signal"):
+    """Send the process this signal, by name (``SIGINT``)."""
+
+    name: str
+
+
+ServerMessage = Starting | StepStarted | StepFinished | Progress | Closing | Failed
+ClientMessage = Resize | EndOfInput | Signal
