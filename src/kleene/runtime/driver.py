@@ -214,6 +214,6 @@ class RuntimeDriver(Protocol):
         """Where the instance's output is kept."""
         ...
 
-    async def list(self) -> list[str]:
+    async def containers(self) -> list[str]:
         """Ids of all containers that the runtime or the state directory knows. For reconciliation."""
         ...

@@ -5,7 +5,7 @@ A *dataset* is a writable file system, named by a path of two parts under the dr
 The parts of a name match ``[a-zA-Z0-9][a-zA-Z0-9_.-]*`` and are checked by the driver.
 
 What a driver owns is on disk and outlives the daemon. Every call is durable when it returns, and
-leaves nothing half-made when it raises. No call but :meth:`StorageDriver.list` looks at more than the
+leaves nothing half-made when it raises. No call but :meth:`StorageDriver.datasets` looks at more than the
 datasets it names, so that each costs the same with one dataset and with a thousand.
 """
 
@@ -104,7 +104,7 @@ class StorageDriver(Protocol):
 
     async def exists(self, dataset: str) -> bool: ...
 
-    async def list(self) -> list[str]:
+    async def datasets(self) -> list[str]:
         """All datasets, sorted. Walks the pool: for reconciliation at start only."""
         ...
 
