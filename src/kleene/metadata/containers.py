@@ -1,0 +1,105 @@
+"""Containers and their execution instances in the metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kleene.metadata.database import Database
+from kleene.metadata.table import Table
+from kleene.schemas.containers import (
+    MountPointConfig,
+    NetworkDriver,
+    PublishedPortConfig,
+    RestartPolicy,
+)
+
+
+@dataclass(frozen=True)
+class ContainerRecord:
+    """A row of ``containers``. ``env`` is merged over the image's already.
+
+    A build container is a row in state ``making`` whose ``dataset`` is its image's; it goes with the build.
+    """
+
+    id: str
+    name: str
+    state: Literal["making", "ready", "removing"]
+    image_id: str
+    image_name: str
+    image_tag: str
+    dataset: str
+    created: str
+    running: bool
+    cmd: list[str]
+    env: list[str]
+    user: str
+    workdir: str
+    jail_param: list[str]
+    network_driver: NetworkDriver
+    persist: bool
+    restart_policy: RestartPolicy
+    auto_remove: bool
+    mounts: list[MountPointConfig]
+    ports: list[PublishedPortConfig]
+    exit_code: int | None
+
+    @property
+    def is_build(self) -> bool:
+        """Whether it only serves a build, and its dataset is the image's."""
+        return not self.dataset.startswith("container/")
+
+
+@dataclass(frozen=True)
+class ExecRecord:
+    """A row of ``execs``: an execution instance until it ends."""
+
+    id: str
+    container_id: str
+    state: Literal["created", "running"]
+    cmd: list[str]
+    env: list[str]
+    user: str
+    tty: bool
+    stdin: bool
+
+
+class ContainerStore:
+    """Reads and writes of containers and execution instances."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.containers = Table(database, "containers", ContainerRecord)
+        self.execs = Table(database, "execs", ExecRecord)
+
+    def ready(self, *, running_only: bool = False) -> list[ContainerRecord]:
+        """The containers that a user can see, oldest first."""
+        extra = " AND running = 1" if running_only else ""
+        return self.containers.where(f"state = 'ready'{extra}")
+
+    def by_name(self, name: str) -> ContainerRecord | None:
+        found = self.containers.where("state = 'ready' AND name = ?", [name])
+        return found[0] if found else None
+
+    def by_prefix(self, prefix: str) -> list[ContainerRecord]:
+        """Containers whose id begins with ``prefix`` (hex digits only)."""
+        return self.containers.where("state = 'ready' AND id GLOB ?", [f"{prefix}*"])
+
+    def names(self) -> set[str]:
+        """Names that are taken."""
+        return {row["name"] for row in self._database.query("SELECT name FROM containers")}
+
+    def running(self) -> list[ContainerRecord]:
+        """All that run, build containers too."""
+        return self.containers.where("running = 1")
+
+    def execs_of(self, container_id: str) -> list[ExecRecord]:
+        return self.execs.where("container_id = ?", [container_id])
+
+    def mounting(self, volume: str) -> list[ContainerRecord]:
+        """The containers that mount a volume."""
+        return [
+            record
+            for record in self.containers.where("state != 'removing'")
+            if any(m.type == "volume" and m.source == volume for m in record.mounts)
+        ]

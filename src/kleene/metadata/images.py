@@ -1,0 +1,135 @@
+"""Images, their instructions and the snapshots that builds made, in the metadata.
+
+An image's row outlives ``klee rmi`` in state ``removed`` while another image refers to one of its
+snapshots (as a cached step or as its own last state): its dataset is where those snapshots lie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kleene.metadata.database import Database
+from kleene.metadata.table import Table
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """A row of ``images``. ``snapshot``: the state that containers are cloned from."""
+
+    id: str
+    name: str | None
+    tag: str | None
+    state: Literal["making", "ready", "removed"]
+    created: str
+    cmd: list[str]
+    env: list[str]
+    user: str
+    workdir: str
+    snapshot: str | None
+    parent: str
+
+    @property
+    def dataset(self) -> str:
+        """Its own dataset, if it made one."""
+        return f"image/{self.id}"
+
+
+@dataclass(frozen=True)
+class SnapshotRecord:
+    """A row of ``snapshots``. ``image_id``: in whose dataset it lies; ``key``: of the build cache."""
+
+    id: str
+    image_id: str
+    key: str | None
+
+    @property
+    def dataset(self) -> str:
+        return f"image/{self.image_id}"
+
+
+@dataclass(frozen=True)
+class InstructionRecord:
+    """A row of ``instructions``: its text on one line, and the snapshot of the state after it."""
+
+    image_id: str
+    position: int
+    text: str
+    snapshot_id: str | None
+
+
+class ImageStore:
+    """Reads and writes of images."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.images = Table(database, "images", ImageRecord)
+        self.snapshots = Table(database, "snapshots", SnapshotRecord)
+        self._instructions = Table(database, "instructions", InstructionRecord)
+
+    def ready(self) -> list[ImageRecord]:
+        """The images that a user can see, oldest first."""
+        return self.images.where("state = 'ready'")
+
+    def by_nametag(self, name: str, tag: str) -> ImageRecord | None:
+        found = self.images.where("state = 'ready' AND name = ? AND tag = ?", [name, tag])
+        return found[0] if found else None
+
+    def by_prefix(self, prefix: str) -> list[ImageRecord]:
+        """Ready images whose id begins with ``prefix`` (hex digits only)."""
+        return self.images.where("state = 'ready' AND id GLOB ?", [f"{prefix}*"])
+
+    def by_key(self, key: str) -> SnapshotRecord | None:
+        """The newest snapshot in the build cache that bears the key."""
+        found = self.snapshots.where(
+            "key = ? AND image_id IN (SELECT id FROM images WHERE state != 'making')", [key]
+        )
+        return found[-1] if found else None
+
+    def instructions(self, image_id: str) -> list[InstructionRecord]:
+        return self._instructions.where("image_id = ?", [image_id])
+
+    def add_instruction(self, record: InstructionRecord) -> None:
+        self._instructions.insert(record)
+
+    def move_tag(self, image_id: str, name: str, tag: str) -> None:
+        """Give the image this nametag; whoever has it now becomes untagged."""
+        with self._database.transaction():
+            self._database.execute(
+                "UPDATE images SET name = NULL, tag = NULL WHERE name = ? AND tag = ?", [name, tag]
+            )
+            self.images.update(image_id, name=name, tag=tag)
+
+    def finish(self, record: ImageRecord) -> None:
+        """Make an image that is in the making visible, with all that is known of it now."""
+        with self._database.transaction():
+            self.images.update(
+                record.id,
+                state="ready",
+                cmd=record.cmd,
+                env=record.env,
+                user=record.user,
+                workdir=record.workdir,
+                snapshot=record.snapshot,
+                parent=record.parent,
+            )
+            if record.name is not None and record.tag is not None:
+                self.move_tag(record.id, record.name, record.tag)
+
+    def hide(self, image_id: str) -> None:
+        """Take the image from the user's sight. :meth:`unreferenced` says when it may go."""
+        with self._database.transaction():
+            self.images.update(image_id, state="removed", name=None, tag=None)
+            self._database.execute("DELETE FROM instructions WHERE image_id = ?", [image_id])
+
+    def unreferenced(self) -> list[ImageRecord]:
+        """Removed images none of whose snapshots is referred to by an image that remains."""
+        return self.images.where(
+            """
+            state = 'removed' AND NOT EXISTS (
+                SELECT 1 FROM snapshots s WHERE s.image_id = images.id AND (
+                    EXISTS (SELECT 1 FROM instructions i WHERE i.snapshot_id = s.id)
+                    OR EXISTS (SELECT 1 FROM images o
+                               WHERE o.snapshot = s.id AND o.state != 'removed')))
+            """
+        )

@@ -1,0 +1,113 @@
+"""The database's schema, as the numbered steps that lead to it.
+
+A step that has been released is never changed: a new one is appended. ``PRAGMA user_version`` counts the
+steps that a database has taken.
+"""
+
+from __future__ import annotations
+
+_WALK = """
+CREATE TABLE images (
+    id       TEXT PRIMARY KEY,
+    name     TEXT,
+    tag      TEXT,
+    state    TEXT NOT NULL CHECK (state IN ('making', 'ready', 'removed')),
+    created  TEXT NOT NULL,
+    cmd      TEXT NOT NULL,
+    env      TEXT NOT NULL,
+    user     TEXT NOT NULL,
+    workdir  TEXT NOT NULL,
+    snapshot TEXT,
+    parent   TEXT NOT NULL,
+    CHECK ((name IS NULL) = (tag IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX images_by_nametag ON images (name, tag);
+
+-- A snapshot lies in the dataset of the image that made it, and may serve others (cache, clones).
+CREATE TABLE snapshots (
+    id       TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
+    key      TEXT
+) STRICT;
+CREATE INDEX snapshots_by_key ON snapshots (key);
+CREATE INDEX snapshots_by_image ON snapshots (image_id);
+
+CREATE TABLE instructions (
+    image_id    TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
+    position    INTEGER NOT NULL,
+    text        TEXT NOT NULL,
+    snapshot_id TEXT,
+    PRIMARY KEY (image_id, position)
+) STRICT;
+CREATE INDEX instructions_by_snapshot ON instructions (snapshot_id);
+
+CREATE TABLE containers (
+    id             TEXT PRIMARY KEY,
+    name           TEXT NOT NULL UNIQUE,
+    state          TEXT NOT NULL CHECK (state IN ('making', 'ready', 'removing')),
+    image_id       TEXT NOT NULL,
+    image_name     TEXT NOT NULL,
+    image_tag      TEXT NOT NULL,
+    dataset        TEXT NOT NULL,
+    created        TEXT NOT NULL,
+    running        INTEGER NOT NULL,
+    cmd            TEXT NOT NULL,
+    env            TEXT NOT NULL,
+    user           TEXT NOT NULL,
+    workdir        TEXT NOT NULL,
+    jail_param     TEXT NOT NULL,
+    network_driver TEXT NOT NULL,
+    persist        INTEGER NOT NULL,
+    restart_policy TEXT NOT NULL,
+    auto_remove    INTEGER NOT NULL,
+    mounts         TEXT NOT NULL,
+    ports          TEXT NOT NULL,
+    exit_code      INTEGER
+) STRICT;
+
+CREATE TABLE execs (
+    id           TEXT PRIMARY KEY,
+    container_id TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
+    state        TEXT NOT NULL CHECK (state IN ('created', 'running')),
+    cmd          TEXT NOT NULL,
+    env          TEXT NOT NULL,
+    user         TEXT NOT NULL,
+    tty          INTEGER NOT NULL,
+    stdin        INTEGER NOT NULL
+) STRICT;
+CREATE INDEX execs_by_container ON execs (container_id);
+
+CREATE TABLE networks (
+    id        TEXT PRIMARY KEY,
+    name      TEXT NOT NULL UNIQUE,
+    type      TEXT NOT NULL,
+    subnet    TEXT NOT NULL,
+    subnet6   TEXT NOT NULL,
+    gateway   TEXT NOT NULL,
+    gateway6  TEXT NOT NULL,
+    nat       TEXT NOT NULL,
+    icc       INTEGER NOT NULL,
+    internal  INTEGER NOT NULL,
+    interface TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE endpoints (
+    id           TEXT PRIMARY KEY,
+    container_id TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
+    network_id   TEXT NOT NULL REFERENCES networks ON DELETE CASCADE,
+    ip_address   TEXT,
+    ip_address6  TEXT,
+    UNIQUE (network_id, container_id),
+    UNIQUE (network_id, ip_address),
+    UNIQUE (network_id, ip_address6)
+) STRICT;
+CREATE INDEX endpoints_by_container ON endpoints (container_id);
+
+CREATE TABLE volumes (
+    name    TEXT PRIMARY KEY,
+    state   TEXT NOT NULL CHECK (state IN ('making', 'ready', 'removing')),
+    created TEXT NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_WALK,)
