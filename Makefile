@@ -1,0 +1,50 @@
+# Every target makes the checkout ready first (scripts/setup): a fresh clone needs python3, make and apt.
+BIN := .venv/bin
+
+.PHONY: help setup check lint test demo demo-clean bench lock format clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install all that development needs: packages, virtual environment
+	@scripts/setup test
+
+check: ## Lint, types, import rules and the fast tests; needs no root, takes under a minute
+	@scripts/setup check
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -m "not slow"
+
+# mypy keeps a cache for one platform only: each gets its own.
+lint:
+	$(BIN)/ruff check src tests bench scripts
+	$(BIN)/ruff format --check --quiet src tests bench scripts
+	$(BIN)/mypy
+	$(BIN)/mypy --platform freebsd --cache-dir .mypy_cache/freebsd src
+	$(BIN)/lint-imports --no-logo
+
+test: ## Every check and every test, for real: needs root, takes some minutes
+	@scripts/setup test
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+demo: ## From a Dockerfile to a running container, each command shown with its output; needs root
+	@scripts/setup demo
+	@$(BIN)/python scripts/demo.py
+
+demo-clean: ## Stop the demo's daemon and remove all that it made
+	@if [ -x $(BIN)/python ]; then $(BIN)/python scripts/demo.py --clean; fi
+
+bench: ## Compare with podman, buildah and Docker on this machine; writes bench/results.md; needs root
+	@scripts/setup bench
+	@$(BIN)/python -m bench
+
+lock: ## Write the lock files from what is installed in .venv
+	$(BIN)/python scripts/lock.py
+
+format: ## Format the code
+	$(BIN)/ruff format src tests bench scripts
+	$(BIN)/ruff check --fix src tests bench scripts
+
+clean: demo-clean ## Remove the demo, the caches and the virtual environment
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build-output dist
+	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
