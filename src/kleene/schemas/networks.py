@@ -6,13 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from kleene.schemas.constants import AUTO as AUTO
+from kleene.schemas.constants import HOST_GATEWAY as HOST_GATEWAY
+
 NetworkType = Literal["bridge", "loopback", "custom"]
-
-AUTO = "<auto>"
-"""In place of an address: take an unused one from the subnet."""
-
-HOST_GATEWAY = "<host-gateway>"
-"""In place of an interface: the one that has the host's default route."""
 
 
 class EndPointConfig(msgspec.Struct):

@@ -19,10 +19,14 @@ from typing import Literal
 
 import msgspec
 
-SUBPROTOCOL = "kleene.stream.v1"
-STDIN, STDOUT, STDERR = 0, 1, 2
-
-CLOSE_DONE, CLOSE_DETACHED, CLOSE_INVALID, CLOSE_FAILED = 1000, 1001, 1002, 1011
+from kleene.schemas.constants import CLOSE_DETACHED as CLOSE_DETACHED
+from kleene.schemas.constants import CLOSE_DONE as CLOSE_DONE
+from kleene.schemas.constants import CLOSE_FAILED as CLOSE_FAILED
+from kleene.schemas.constants import CLOSE_INVALID as CLOSE_INVALID
+from kleene.schemas.constants import STDERR as STDERR
+from kleene.schemas.constants import STDIN as STDIN
+from kleene.schemas.constants import STDOUT as STDOUT
+from kleene.schemas.constants import SUBPROTOCOL as SUBPROTOCOL
 
 
 class WebSocketMessage(msgspec.Struct):
