@@ -1,0 +1,84 @@
+"""Where a daemon listens, as a user writes it. Pure.
+
+``http[s]:///PATH`` and a bare ``/PATH`` name a unix socket, ``http[s]://HOST[:PORT]`` a TCP one; the
+port is that of the scheme if none is written.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kleene.errors import InvalidInput
+
+DEFAULT_HOST = "http:///var/run/kleened.sock"
+
+_PORTS = {"http": 80, "https": 443}
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:@")
+_WANTED = "write http:///PATH for a unix socket, or http[s]://HOST[:PORT]"
+
+
+class Address(NamedTuple):
+    """A socket of a daemon.
+
+    Attributes:
+        text: as the user wrote it.
+        path: the unix socket; ``None`` for TCP.
+        host: the name that TLS checks and the ``Host`` header bears.
+    """
+
+    text: str
+    tls: bool
+    path: str | None
+    host: str = "localhost"
+    port: int = 0
+
+    @property
+    def where(self) -> str:
+        """The socket as messages name it."""
+        return self.path if self.path is not None else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read the address of a daemon.
+
+    Raises:
+        InvalidInput: the scheme is unknown, or there is no path, host or valid port.
+    """
+    if text.startswith("/"):
+        return Address(text, tls=False, path=text)
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in _PORTS:
+        raise InvalidInput(f"host '{text}' has no known scheme", hint=_WANTED)
+    if rest.startswith("/"):
+        return Address(text, scheme == "https", path=rest)
+    host, port = _host_and_port(text, rest.rstrip("/"))
+    return Address(text, scheme == "https", None, host, port or _PORTS[scheme])
+
+
+def _host_and_port(text: str, rest: str) -> tuple[str, int | None]:
+    if rest.startswith("["):
+        host, closed, port = rest[1:].partition("]")
+        if not closed or (port and not port.startswith(":")):
+            raise InvalidInput(f"host '{text}' has no valid IPv6 address", hint=_WANTED)
+        port = port[1:]
+    else:
+        host, _, port = rest.partition(":")
+    if not host or any(c in host for c in "/?#@ "):
+        raise InvalidInput(f"host '{text}' names no host", hint=_WANTED)
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise InvalidInput(f"host '{text}' has no valid port", hint="a port is a number to 65535")
+    return host, int(port) if port else None
+
+
+def quote(segment: str) -> str:
+    """``segment`` percent-encoded to stand between two slashes of a path (RFC 3986, section 3.3)."""
+    return "".join(chr(b) if b in _UNRESERVED else f"%{b:02X}" for b in segment.encode())
+
+
+def target(*segments: str, query: dict[str, str | bool] | None = None) -> str:
+    """The request target of a path's segments and a query; booleans as ``true`` and ``false``."""
+    path = "/" + "/".join(quote(s) for s in segments)
+    if not query:
+        return path
+    words = {k: v if isinstance(v, str) else str(v).lower() for k, v in query.items()}
+    return path + "?" + "&".join(f"{quote(k)}={quote(v)}" for k, v in words.items())

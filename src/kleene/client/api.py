@@ -1,0 +1,141 @@
+"""The typed client: the operations of the API with the wire types of ``kleene.schemas``.
+
+    with Client() as client:
+        for container in client.containers.list(all=True):
+            print(container.name, container.running)
+
+Arguments that the operations take as ``Body`` are the wire types, or mappings of the same shape. Iterating
+a stream gives ``Output`` and the ``ServerMessage`` types of ``kleene.schemas.stream``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from kleene.client.address import DEFAULT_HOST
+from kleene.client.failures import DaemonFault
+from kleene.client.operations import (
+    DEFAULT_TIMEOUT,
+    Body,
+    Containers,
+    Images,
+    JsonClient,
+    Networks,
+    Volumes,
+    encode,
+)
+from kleene.client.streams import Stream
+from kleene.client.transport import Tls
+from kleene.schemas.containers import ContainerInspect, ContainerSummary
+from kleene.schemas.images import Image
+from kleene.schemas.networks import Network, NetworkInspect
+from kleene.schemas.stream import ServerMessage
+from kleene.schemas.system import Info, Version
+from kleene.schemas.volumes import Volume, VolumeInspect
+
+T = TypeVar("T")
+
+
+class TypedContainers(Containers):
+    """Operations on containers, in wire types."""
+
+    def list(self, *, all: bool = False) -> list[ContainerSummary]:  # noqa: A002 - the API's name
+        """Summaries of the running containers, or of all."""
+        return _decode(super().list(all=all), list[ContainerSummary])
+
+    def inspect(self, ref: str) -> ContainerInspect:
+        """All that is known of a container."""
+        return _decode(super().inspect(ref), ContainerInspect)
+
+
+class TypedImages(Images):
+    """Operations on images, in wire types."""
+
+    def list(self) -> list[Image]:
+        """All images."""
+        return _decode(super().list(), list[Image])
+
+    def inspect(self, ref: str) -> Image:
+        """All that is known of an image."""
+        return _decode(super().inspect(ref), Image)
+
+
+class TypedNetworks(Networks):
+    """Operations on networks, in wire types."""
+
+    def list(self) -> list[Network]:
+        """All networks."""
+        return _decode(super().list(), list[Network])
+
+    def inspect(self, ref: str) -> NetworkInspect:
+        """A network and its endpoints."""
+        return _decode(super().inspect(ref), NetworkInspect)
+
+
+class TypedVolumes(Volumes):
+    """Operations on volumes, in wire types."""
+
+    def list(self) -> list[Volume]:
+        """All volumes."""
+        return _decode(super().list(), list[Volume])
+
+    def inspect(self, name: str) -> VolumeInspect:
+        """A volume and its mounts."""
+        return _decode(super().inspect(name), VolumeInspect)
+
+
+class Client(JsonClient):
+    """A daemon's API in wire types.
+
+    Every operation raises a KleeneError: what the daemon answered (NotFound, Conflict, InvalidInput,
+    DaemonFault), or DaemonUnreachable.
+
+    Args:
+        host: ``http[s]:///PATH`` or ``http[s]://HOST[:PORT]``.
+        timeout: seconds to wait for an answer; ``None`` waits for ever. Streams have none.
+    """
+
+    containers: TypedContainers
+    images: TypedImages
+    networks: TypedNetworks
+    volumes: TypedVolumes
+
+    def __init__(
+        self,
+        host: str = DEFAULT_HOST,
+        *,
+        tls: Tls | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> None:
+        super().__init__(host, tls=tls, timeout=timeout)
+        self.containers = TypedContainers(self._call)
+        self.images = TypedImages(self._call, self._open_stream)
+        self.networks = TypedNetworks(self._call)
+        self.volumes = TypedVolumes(self._call)
+
+    def version(self) -> Version:
+        """Versions of the daemon and of its API."""
+        return _decode(super().version(), Version)
+
+    def info(self) -> Info:
+        """The daemon and what it found on its host."""
+        return _decode(super().info(), Info)
+
+    def _open_stream(self, target: str, config: Body) -> Stream:
+        return Stream(self._address, self._tls, target, encode(config), _decode_message)
+
+
+def _decode(answer: Any, wanted: type[T]) -> T:
+    try:
+        return msgspec.convert(answer, wanted)
+    except msgspec.ValidationError as error:
+        raise DaemonFault(
+            f"the daemon's answer has another shape than expected: {error}",
+            hint="do klee and kleened fit? klee version",
+        ) from error
+
+
+def _decode_message(text: str) -> ServerMessage:
+    return cast(ServerMessage, msgspec.json.decode(text, type=cast(Any, ServerMessage)))

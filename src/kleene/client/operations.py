@@ -1,0 +1,298 @@
+"""The operations of the API, in plain JSON values.
+
+An operation takes a mapping (or a wire type) and answers what ``json.loads`` made of the daemon's
+answer. ``kleene.client.api`` puts the wire types over this; ``klee`` uses it as it is, because
+importing msgspec would take it longer than most commands run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kleene.client.address import DEFAULT_HOST, parse_address, target
+from kleene.client.failures import not_understood, request_failed
+from kleene.client.transport import HttpConnection, Tls
+from kleene.errors import KleeneError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import msgspec
+
+    from kleene.client.streams import Stream
+
+    Body = Mapping[str, Any] | msgspec.Struct
+
+Ids = list[str]
+
+DEFAULT_TIMEOUT = 120.0
+
+
+class Request(Protocol):
+    """Sends a request to the daemon."""
+
+    def __call__(
+        self,
+        method: str,
+        target: str,
+        body: Body | None = None,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Any: ...
+
+
+class Containers:
+    """Operations on containers. ``ref`` is an id, a unique prefix of one, or a name."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def create(self, config: Body, *, meanwhile: Callable[[], None] | None = None) -> str:
+        """Create a container from a ``ContainerConfig``; its id."""
+        return _id(
+            self._request("POST", target("containers", "create"), config, meanwhile=meanwhile)
+        )
+
+    def list(self, *, all: bool = False) -> Any:  # noqa: A002 - the API's name
+        """Summaries of the running containers, or of all."""
+        return self._request("GET", target("containers", "list", query={"all": all}))
+
+    def inspect(self, ref: str) -> Any:
+        """All that is known of a container."""
+        return self._request("GET", target("containers", ref, "inspect"))
+
+    def remove(self, ref: str) -> str:
+        """Remove a stopped container; its id."""
+        return _id(self._request("DELETE", target("containers", ref)))
+
+    def stop(self, ref: str) -> str:
+        """Stop a container; its id. Raises Conflict if it does not run."""
+        return _id(self._request("POST", target("containers", ref, "stop")))
+
+    def update(self, ref: str, config: Body) -> str:
+        """Change what ``config`` (a ``ContainerConfig``) does not leave ``None``; the id."""
+        return _id(self._request("POST", target("containers", ref, "update"), config))
+
+    def prune(self) -> Ids:
+        """Remove all stopped containers but the persistent ones; their ids."""
+        return _ids(self._request("POST", target("containers", "prune")))
+
+
+class Execs:
+    """Operations on execution instances: processes in containers."""
+
+    def __init__(self, request: Request, stream: Callable[[str, Body], Stream]) -> None:
+        self._request = request
+        self._stream = stream
+
+    def create(self, config: Body, *, meanwhile: Callable[[], None] | None = None) -> str:
+        """Create an execution instance from an ``ExecConfig``; its id."""
+        return _id(self._request("POST", target("exec", "create"), config, meanwhile=meanwhile))
+
+    def start(self, config: Body) -> Stream:
+        """Start one, by an ``ExecStartConfig``; what it writes, and its end."""
+        return self._stream(target("exec", "start"), config)
+
+    def stop(self, exec_id: str, *, force: bool = False, stop_container: bool = False) -> str:
+        """Stop one (kill it with ``force``), or the whole container; its id."""
+        query: dict[str, str | bool] = {"force_stop": force, "stop_container": stop_container}
+        return _id(self._request("POST", target("exec", exec_id, "stop", query=query)))
+
+
+class Images:
+    """Operations on images. ``ref`` is ``ID|NAME[:TAG]``."""
+
+    def __init__(self, request: Request, stream: Callable[[str, Body], Stream]) -> None:
+        self._request = request
+        self._stream = stream
+
+    def build(self, config: Body) -> Stream:
+        """Build an image, by an ``ImageBuildConfig``. Closing the stream early cancels the build."""
+        return self._stream(target("images", "build"), config)
+
+    def create(self, config: Body) -> Stream:
+        """Make a base image, by an ``ImageCreateConfig``. Closing the stream early cancels it."""
+        return self._stream(target("images", "create"), config)
+
+    def list(self) -> Any:
+        """All images."""
+        return self._request("GET", target("images", "list"))
+
+    def inspect(self, ref: str) -> Any:
+        """All that is known of an image."""
+        return self._request("GET", target("images", ref, "inspect"))
+
+    def tag(self, ref: str, nametag: str) -> str:
+        """Give an image the name ``NAME[:TAG]``; its id."""
+        return _id(self._request("POST", target("images", ref, "tag", query={"nametag": nametag})))
+
+    def remove(self, ref: str) -> str:
+        """Remove an image; its id."""
+        return _id(self._request("DELETE", target("images", ref)))
+
+    def prune(self, *, all: bool = False) -> Ids:  # noqa: A002 - the API's name
+        """Remove the untagged images that no container uses, or all unused; their ids."""
+        return _ids(self._request("POST", target("images", "prune", query={"all": all})))
+
+
+class Networks:
+    """Operations on networks. ``ref`` is an id, a unique prefix of one, or a name."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def create(self, config: Body) -> str:
+        """Create a network from a ``NetworkConfig``; its id."""
+        return _id(self._request("POST", target("networks", "create"), config))
+
+    def list(self) -> Any:
+        """All networks."""
+        return self._request("GET", target("networks", "list"))
+
+    def inspect(self, ref: str) -> Any:
+        """A network and its endpoints."""
+        return self._request("GET", target("networks", ref, "inspect"))
+
+    def remove(self, ref: str) -> str:
+        """Remove a network; its id."""
+        return _id(self._request("DELETE", target("networks", ref)))
+
+    def prune(self) -> Ids:
+        """Remove the networks without containers; their ids."""
+        return _ids(self._request("POST", target("networks", "prune")))
+
+    def connect(self, config: Body) -> None:
+        """Connect a container to a network, by an ``EndPointConfig``."""
+        self._request("POST", target("networks", "connect"), config)
+
+    def disconnect(self, network: str, container: str) -> None:
+        """Take a container off a network."""
+        self._request("POST", target("networks", network, "disconnect", container))
+
+
+class Volumes:
+    """Operations on volumes, which have names only."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def create(self, config: Body) -> str:
+        """Create a volume from a ``VolumeConfig``; its name."""
+        return _id(self._request("POST", target("volumes", "create"), config))
+
+    def list(self) -> Any:
+        """All volumes."""
+        return self._request("GET", target("volumes", "list"))
+
+    def inspect(self, name: str) -> Any:
+        """A volume and its mounts."""
+        return self._request("GET", target("volumes", name, "inspect"))
+
+    def remove(self, name: str) -> str:
+        """Remove a volume; its name."""
+        return _id(self._request("DELETE", target("volumes", name)))
+
+    def prune(self) -> Ids:
+        """Remove the volumes that are not mounted; their names."""
+        return _ids(self._request("POST", target("volumes", "prune")))
+
+
+class JsonClient:
+    """A daemon's API in plain JSON values.
+
+    Every operation raises a KleeneError: what the daemon answered (NotFound, Conflict, InvalidInput,
+    DaemonFault), or DaemonUnreachable.
+
+    Args:
+        host: ``http[s]:///PATH`` or ``http[s]://HOST[:PORT]``.
+        timeout: seconds to wait for an answer; ``None`` waits for ever. Streams have none.
+    """
+
+    def __init__(
+        self,
+        host: str = DEFAULT_HOST,
+        *,
+        tls: Tls | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> None:
+        self._address = parse_address(host)
+        self._tls = tls or Tls()
+        self._http = HttpConnection(self._address, self._tls, timeout)
+        self.containers = Containers(self._call)
+        self.execs = Execs(self._call, self._open_stream)
+        self.images = Images(self._call, self._open_stream)
+        self.networks = Networks(self._call)
+        self.volumes = Volumes(self._call)
+
+    def version(self) -> Any:
+        """Versions of the daemon and of its API."""
+        return self._call("GET", target("version"))
+
+    def info(self) -> Any:
+        """The daemon and what it found on its host."""
+        return self._call("GET", target("info"))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(
+        self,
+        method: str,
+        target: str,
+        body: Body | None = None,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Any:
+        data = None if body is None else encode(body)
+        response = self._http.request(method, target, data, meanwhile)
+        if not 200 <= response.status < 300:
+            raise request_failed(self._address, response.status, response.body)
+        try:
+            return json.loads(response.body) if response.body else None
+        except ValueError as error:
+            raise not_understood(self._address) from error
+
+    def _open_stream(self, target: str, config: Body) -> Stream:
+        from kleene.client.streams import Stream
+
+        return Stream(self._address, self._tls, target, encode(config))
+
+
+def encode(body: Body) -> bytes:
+    """``body`` as JSON; a wire type may be anywhere in it."""
+    return json.dumps(body, default=_plain).encode()
+
+
+def _plain(value: object) -> Any:
+    import msgspec
+
+    return msgspec.to_builtins(value)
+
+
+def _id(answer: Any) -> str:
+    if isinstance(answer, dict) and isinstance(answer.get("id"), str):
+        return str(answer["id"])
+    raise KleeneError("the daemon's answer has no id", hint="do klee and kleened fit? klee version")
+
+
+def _ids(answer: Any) -> Ids:
+    if isinstance(answer, list):
+        return [str(i) for i in answer]
+    raise KleeneError(
+        "the daemon's answer is no list", hint="do klee and kleened fit? klee version"
+    )
