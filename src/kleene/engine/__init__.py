@@ -1,0 +1,1 @@
+"""The engine: what Kleene does with images, containers, networks and volumes, on any platform."""

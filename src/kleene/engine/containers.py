@@ -1,0 +1,286 @@
+"""Containers: made as clones of snapshots, listed, inspected, stopped, changed, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sqlite3
+from typing import Any
+
+from kleene import names
+from kleene.engine import lookup
+from kleene.engine.core import Core, now
+from kleene.engine.endpoints import Endpoints
+from kleene.engine.lifecycle import Lifecycle, jail_params
+from kleene.engine.volumes import Volumes
+from kleene.errors import Conflict, InvalidInput
+from kleene.metadata.containers import ContainerRecord
+from kleene.metadata.images import ImageRecord
+from kleene.schemas.containers import (
+    Container,
+    ContainerConfig,
+    ContainerInspect,
+    ContainerSummary,
+    MountPoint,
+    MountPointConfig,
+)
+from kleene.storage.driver import Snapshot
+
+DEFAULT_GRACE = 10.0
+"""Seconds between the request to end and the kill, as Docker has it."""
+
+
+class Containers:
+    """All that can be done with containers but running processes in them."""
+
+    def __init__(
+        self, core: Core, lifecycle: Lifecycle, endpoints: Endpoints, volumes: Volumes
+    ) -> None:
+        self._core = core
+        self._lifecycle = lifecycle
+        self._endpoints = endpoints
+        self._volumes = volumes
+        self._store = core.containers
+
+    async def create(self, config: ContainerConfig) -> str:
+        """Clone a container from an image; its id.
+
+        Raises:
+            InvalidInput, NotFound, Conflict: the configuration cannot be used; nothing is left behind.
+        """
+        if not config.image:
+            raise InvalidInput("no image was named", hint="name one: klee run IMAGE")
+        image, snapshot = lookup.image(self._core.images, config.image)
+        record = await self.describe(config, image)
+        async with contextlib.AsyncExitStack() as undo:
+            self._insert(record)
+            undo.callback(self._store.containers.delete, record.id)
+            storage = self._core.platform.storage
+            undo.push_async_callback(storage.destroy, record.dataset)
+            await storage.clone(Snapshot(snapshot.dataset, snapshot.id), record.dataset)
+            await self._volumes.prepare(record)
+            self._store.containers.update(record.id, state="ready")
+            undo.pop_all()
+        return record.id
+
+    async def describe(self, config: ContainerConfig, image: ImageRecord) -> ContainerRecord:
+        """The record of a container that is not made yet, everything in it checked."""
+        container_id = names.new_id()
+        if config.name:
+            name = names.check_container_name(config.name)
+        else:
+            name = names.invent_container_name(self._store.names())
+        driver = config.network_driver or "host"
+        params = config.jail_param or []
+        self._core.platform.runtime.check_jail_params(jail_params(params))
+        ports = await self._endpoints.resolve_ports(config.public_ports or [], driver, container_id)
+        return ContainerRecord(
+            id=container_id,
+            name=name,
+            state="making",
+            image_id=image.id,
+            image_name=image.name or "",
+            image_tag=image.tag or "",
+            dataset=f"container/{container_id}",
+            created=now(),
+            running=False,
+            cmd=list(config.cmd or image.cmd),
+            env=lookup.merge_environment(image.env, config.env or []),
+            user=config.user or image.user,
+            workdir=image.workdir,
+            jail_param=params,
+            network_driver=driver,
+            persist=bool(config.persist),
+            restart_policy=config.restart_policy or "no",
+            auto_remove=bool(config.auto_remove),
+            mounts=[_checked_mount(mount) for mount in config.mounts or []],
+            ports=ports,
+            exit_code=None,
+        )
+
+    def _insert(self, record: ContainerRecord) -> None:
+        try:
+            self._store.containers.insert(record)
+        except sqlite3.IntegrityError as error:
+            raise _name_taken(record.name) from error
+
+    async def _summary(self, record: ContainerRecord) -> ContainerSummary:
+        runtime = self._core.platform.runtime
+        return ContainerSummary(
+            **self._fields(record),
+            image_name=record.image_name,
+            image_tag=record.image_tag,
+            jid=await runtime.init_pid(record.id) if record.running else None,
+        )
+
+    def _fields(self, record: ContainerRecord) -> dict[str, Any]:
+        return {
+            "id": record.id,
+            "name": record.name,
+            "image_id": record.image_id,
+            "dataset": self._core.platform.storage.host_name(record.dataset),
+            "created": record.created,
+            "running": record.running,
+            "cmd": record.cmd,
+            "env": record.env,
+            "user": record.user,
+            "jail_param": record.jail_param,
+            "network_driver": record.network_driver,
+            "persist": record.persist,
+            "public_ports": self._endpoints.published(record),
+            "restart_policy": record.restart_policy,
+            "exit_code": record.exit_code,
+            "auto_remove": record.auto_remove,
+        }
+
+    async def inspect(self, reference: str) -> ContainerInspect:
+        """All that is known of a container."""
+        record = lookup.container(self._store, reference)
+        return ContainerInspect(
+            container=Container(**self._fields(record)),
+            container_endpoints=self._endpoints.of_container(record),
+            container_mountpoints=[
+                MountPoint(record.id, m.type, m.source, m.destination, m.read_only)
+                for m in record.mounts
+            ],
+        )
+
+    async def stop(self, reference: str, *, timeout: float = DEFAULT_GRACE) -> str:  # noqa: ASYNC109
+        """Ask every process to end, and kill what is left after ``timeout`` seconds.
+
+        A container that does not run is left as it is.
+        """
+        record = lookup.container(self._store, reference)
+        async with self._lifecycle.lock(record.id):
+            if self._is_running(record):
+                await self._stop(record, timeout)
+        return record.id
+
+    def _is_running(self, record: ContainerRecord) -> bool:
+        present = self._store.containers.get(record.id)
+        return present is not None and present.running
+
+    async def _stop(self, record: ContainerRecord, grace: float) -> None:
+        runtime = self._core.platform.runtime
+        if grace > 0:
+            await runtime.signal_all(record.id, signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await runtime.wait_empty(record.id)
+        await self._lifecycle.take_down(record)
+
+    async def remove(self, reference: str, *, force: bool = False) -> str:
+        """Remove a container with its file system and logs; with ``force`` even if it runs.
+
+        Raises:
+            Conflict: it runs.
+        """
+        record = lookup.container(self._store, reference)
+        async with self._lifecycle.lock(record.id):
+            if self._is_running(record):
+                if not force:
+                    raise Conflict(
+                        f"container '{record.name}' is running",
+                        hint=f"stop it first: klee stop {record.name}, or use klee rmc -f",
+                    )
+                await self._lifecycle.take_down(record)
+            await self.destroy(record)
+        return record.id
+
+    async def destroy(self, record: ContainerRecord) -> None:
+        """Take away all of a container that is down. It is out of sight before anything is lost."""
+        if not self._store.containers.update(record.id, state="removing"):
+            return
+        await self._core.platform.runtime.forget(record.id)
+        if not record.is_build:
+            await self._core.platform.storage.destroy(record.dataset)
+        self._store.containers.delete(record.id)
+
+    async def after_stop(self, record: ContainerRecord) -> None:
+        """What follows when a container has gone down: ``auto_remove``."""
+        if not record.auto_remove:
+            return
+        async with self._lifecycle.lock(record.id):
+            present = self._store.containers.get(record.id)
+            if present is not None and not present.running:
+                await self.destroy(record)
+
+    async def prune(self) -> list[str]:
+        """Remove every container that does not run and is not persistent; their ids."""
+        stopped = [r for r in self._store.ready() if not r.running and not r.persist]
+        return [await self.remove(record.id) for record in stopped]
+
+    async def update(self, reference: str, config: ContainerConfig) -> str:
+        """Change what is not ``None`` in ``config``; ``image`` is ignored.
+
+        A change of a running container's command, environment, user, mounts or privileges takes
+        effect at its next start.
+
+        Raises:
+            Conflict: the name is taken, or the network driver does not fit its networks.
+        """
+        record = lookup.container(self._store, reference)
+        async with self._lifecycle.lock(record.id):
+            changes = await self._changes(record, config)
+            try:
+                if changes:
+                    self._store.containers.update(record.id, **changes)
+            except sqlite3.IntegrityError as error:
+                raise _name_taken(str(config.name)) from error
+            if "ports" in changes:
+                await self._endpoints.refresh_firewall()
+        return record.id
+
+    async def _changes(self, record: ContainerRecord, config: ContainerConfig) -> dict[str, object]:
+        changes: dict[str, object] = {
+            "cmd": config.cmd,
+            "user": config.user,
+            "jail_param": config.jail_param,
+            "network_driver": config.network_driver,
+            "persist": config.persist,
+            "restart_policy": config.restart_policy,
+            "auto_remove": config.auto_remove,
+        }
+        if config.name is not None:
+            changes["name"] = names.check_container_name(config.name)
+        if config.env is not None:
+            changes["env"] = lookup.merge_environment(config.env)
+        if config.jail_param is not None:
+            self._core.platform.runtime.check_jail_params(jail_params(config.jail_param))
+        driver = config.network_driver or record.network_driver
+        if config.public_ports is not None:
+            changes["ports"] = await self._endpoints.resolve_ports(
+                config.public_ports, driver, record.id
+            )
+        if config.mounts is not None:
+            changes["mounts"] = [_checked_mount(mount) for mount in config.mounts]
+        return {name: value for name, value in changes.items() if value is not None}
+
+    async def list(self, all: bool) -> list[ContainerSummary]:  # noqa: A002 - the API's word
+        """Summaries; only of those that run unless ``all``."""
+        return [await self._summary(r) for r in self._store.ready(running_only=not all)]
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(
+        f"container name '{name}' is taken",
+        hint=f"choose another, or remove that container: klee rmc {name}",
+    )
+
+
+def _checked_mount(mount: MountPointConfig) -> MountPointConfig:
+    parts = mount.destination.split("/")
+    if not mount.destination.startswith("/") or ".." in parts or mount.destination.strip("/") == "":
+        raise InvalidInput(
+            f"mount destination '{mount.destination}' is not an absolute path below '/'",
+            hint="write -m SOURCE:/PATH/IN/THE/CONTAINER[:rw|ro]",
+        )
+    if mount.type == "volume":
+        names.check_object_name("volume", mount.source)
+    elif not mount.source.startswith("/") or "\0" in mount.source:
+        raise InvalidInput(
+            f"mount source '{mount.source}' is not an absolute path",
+            hint="write the whole path of the host's file or directory",
+        )
+    return mount

@@ -1,0 +1,81 @@
+"""The engine as a whole: opened by the daemon once, closed when it ends. Containers outlive it."""
+
+from __future__ import annotations
+
+from kleene import __version__
+from kleene.engine.containers import Containers
+from kleene.engine.core import Core
+from kleene.engine.endpoints import Endpoints
+from kleene.engine.execs import Execs
+from kleene.engine.images import Images
+from kleene.engine.lifecycle import Lifecycle
+from kleene.engine.networks import Networks
+from kleene.engine.platform import Platform
+from kleene.engine.reconcile import Reconciler
+from kleene.engine.volumes import Volumes
+from kleene.metadata.database import Database
+from kleene.schemas.system import Info
+
+
+class Engine:
+    """The services, wired together. Use :meth:`open`."""
+
+    def __init__(self, platform: Platform, database: Database) -> None:
+        self._database = database
+        self._core = core = Core(platform, database)
+        endpoints = Endpoints(core)
+        self.networks = Networks(core, endpoints)
+        self.volumes = Volumes(core)
+        lifecycle = Lifecycle(core, endpoints, self.volumes)
+        self.containers = Containers(core, lifecycle, endpoints, self.volumes)
+        self.images = Images(core, lifecycle, self.containers, endpoints, self.volumes)
+        self.execs = Execs(core, lifecycle, self.containers)
+        self._reconciler = Reconciler(
+            core,
+            lifecycle,
+            self.images,
+            self.containers,
+            self.execs,
+            endpoints,
+            self.networks,
+            self.volumes,
+        )
+
+    @classmethod
+    async def open(cls, platform: Platform) -> Engine:
+        """Open the metadata, reconcile, and start the containers that are to run with the daemon.
+
+        Raises:
+            HostUnavailable: the metadata or a driver cannot be used.
+        """
+        database = Database.open(platform.root / "kleene.db")
+        engine = cls(platform, database)
+        try:
+            await engine._reconciler.run()
+            await engine._reconciler.start_on_startup()
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    async def close(self) -> None:
+        """Stop watching. Containers keep running."""
+        await self._core.cancel_background()
+        await self._core.platform.storage.close()
+        self._database.close()
+
+    async def info(self) -> Info:
+        """What the daemon is, has and found."""
+        platform = self._core.platform
+        runtime = platform.runtime.capabilities
+        containers = self._core.containers.ready()
+        return Info(
+            version=__version__,
+            storage=platform.storage.name,
+            runtime=f"{runtime.name} {runtime.version}",
+            root=str(platform.root),
+            containers=len(containers),
+            containers_running=sum(record.running for record in containers),
+            images=len(self._core.images.ready()),
+            probed=platform.probed,
+        )

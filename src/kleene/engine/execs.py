@@ -1,0 +1,239 @@
+"""Execution instances: processes that users start in containers, and the sessions that watch them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from kleene import names
+from kleene.engine import lookup
+from kleene.engine.containers import Containers
+from kleene.engine.core import Core
+from kleene.engine.lifecycle import Lifecycle
+from kleene.errors import Conflict, InvalidInput, NotFound
+from kleene.metadata.containers import ContainerRecord, ExecRecord
+from kleene.runtime.driver import Output, Process, ProcessSpec
+from kleene.schemas.execs import ExecConfig
+
+_GRACE = 10.0
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """How an execution instance ended; ``container_stopped``: whether its container went with it."""
+
+    exit_code: int
+    container_stopped: bool
+
+
+class ExecSession:
+    """A started execution instance, as long as somebody watches. Leaving it does not end the process."""
+
+    def __init__(
+        self,
+        exec_id: str,
+        container_id: str,
+        process: Process,
+        ended: asyncio.Task[int],
+        lifecycle: Lifecycle,
+    ) -> None:
+        self.exec_id = exec_id
+        self.container_id = container_id
+        self._process = process
+        self._ended = ended
+        self._lifecycle = lifecycle
+
+    def output(self) -> AsyncIterator[Output]:
+        """What the process writes, until it ends. Only if it was started with ``attach``."""
+        return self._process.output()
+
+    async def write(self, data: bytes) -> None:
+        """Send to its standard input."""
+        await self._process.write(data)
+
+    async def close_stdin(self) -> None:
+        await self._process.close_stdin()
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Change the size of its terminal, in characters."""
+        await self._process.resize(rows, columns)
+
+    async def signal(self, name: str) -> None:
+        """Send a signal by name (``SIGINT``).
+
+        Raises:
+            InvalidInput: there is no such signal.
+        """
+        try:
+            number = signal.Signals[name]
+        except KeyError as error:
+            raise InvalidInput(f"no such signal: '{name}'", hint="write it as SIGTERM") from error
+        await self._process.signal(number)
+
+    async def result(self) -> ExecResult:
+        """Wait for the end of the process and learn what became of its container."""
+        code = await asyncio.shield(self._ended)
+        return ExecResult(code, await self._lifecycle.wait_stopped(self.container_id))
+
+
+class Execs:
+    """All execution instances of the daemon."""
+
+    def __init__(self, core: Core, lifecycle: Lifecycle, containers: Containers) -> None:
+        self._core = core
+        self._lifecycle = lifecycle
+        self._containers = containers
+        self._store = core.containers
+        self._processes: dict[str, Process] = {}
+
+    async def create(self, config: ExecConfig) -> str:
+        """Describe a process to be started in a container; its id."""
+        container = lookup.container(self._store, config.container_id)
+        record = ExecRecord(
+            id=names.new_id(),
+            container_id=container.id,
+            state="created",
+            cmd=list(config.cmd),
+            env=lookup.merge_environment(config.env),
+            user=config.user,
+            tty=config.tty,
+            stdin=config.stdin,
+        )
+        self._store.execs.insert(record)
+        return record.id
+
+    async def start(
+        self,
+        exec_id: str,
+        *,
+        attach: bool,
+        start_container: bool,
+        rows: int | None = None,
+        columns: int | None = None,
+    ) -> ExecSession:
+        """Start the process, and its container if it is down and that is wanted.
+
+        Raises:
+            NotFound: no such instance.
+            Conflict: it was started before, or the container is down.
+            InvalidInput: the command or the user cannot be used; then the instance is gone.
+        """
+        record = self._get(exec_id)
+        async with self._lifecycle.lock(record.container_id):
+            container = self._startable(record)
+            process = await self._start(
+                record, container, attach=attach, up=start_container, size=(rows, columns)
+            )
+            ended = self.watch(container, record.id, process)
+        return ExecSession(record.id, container.id, process, ended, self._lifecycle)
+
+    def _get(self, exec_id: str) -> ExecRecord:
+        record = self._store.execs.get(exec_id)
+        if record is None:
+            raise NotFound(
+                f"no such execution instance: '{exec_id}'", hint="it may have ended already"
+            )
+        return record
+
+    def _startable(self, record: ExecRecord) -> ContainerRecord:
+        container = self._store.containers.get(record.container_id)
+        if container is None or container.state != "ready":
+            raise NotFound(f"no such container: '{record.container_id}'", hint="klee lsc -a")
+        if self._get(record.id).state != "created":
+            raise Conflict(
+                f"execution instance '{record.id}' was started before",
+                hint="make a new one: klee exec",
+            )
+        return container
+
+    async def _start(
+        self,
+        record: ExecRecord,
+        container: ContainerRecord,
+        *,
+        attach: bool,
+        up: bool,
+        size: tuple[int | None, int | None],
+    ) -> Process:
+        async with contextlib.AsyncExitStack() as undo:
+            undo.callback(self._store.execs.delete, record.id)
+            spec = _process_spec(record, container, size)
+            if not container.running:
+                if not up:
+                    raise Conflict(
+                        f"container '{container.name}' is not running",
+                        hint=f"start it first: klee start {container.name}",
+                    )
+                await self._lifecycle.bring_up(container)
+                undo.push_async_callback(self._lifecycle.take_down, container)
+            self._store.execs.update(record.id, state="running")
+            runtime = self._core.platform.runtime
+            process = await runtime.exec(container.id, record.id, spec, attach=attach)
+            undo.pop_all()
+        return process
+
+    def watch(
+        self, container: ContainerRecord, exec_id: str, process: Process
+    ) -> asyncio.Task[int]:
+        """Record how a running instance ends, and have its container go down when it is empty."""
+        self._processes[exec_id] = process
+        self._lifecycle.supervise(container, self._containers.after_stop)
+        work = self._record_end(container.id, exec_id, process)
+        return self._core.background(work, f"watch {exec_id}")
+
+    async def _record_end(self, container: str, exec_id: str, process: Process) -> int:
+        code = await process.wait()
+        with self._core.database.transaction():
+            self._store.containers.update(container, exit_code=code)
+            self._store.execs.delete(exec_id)
+        del self._processes[exec_id]
+        return code
+
+    async def stop(self, exec_id: str, *, force: bool, stop_container: bool) -> str:
+        """End an instance, by SIGTERM or by force, or the whole container it runs in."""
+        record = self._get(exec_id)
+        if stop_container:
+            grace = 0.0 if force else _GRACE
+            await self._containers.stop(record.container_id, timeout=grace)
+            return exec_id
+        process = self._processes.get(exec_id)
+        if process is None:
+            self._store.execs.delete(exec_id)
+            return exec_id
+        await self._end(process, force)
+        return exec_id
+
+    async def _end(self, process: Process, force: bool) -> None:
+        if not force:
+            await process.signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE):
+                    await process.wait()
+                    return
+        await process.signal(signal.SIGKILL)
+        await process.wait()
+
+
+def _process_spec(
+    record: ExecRecord, container: ContainerRecord, size: tuple[int | None, int | None]
+) -> ProcessSpec:
+    args = record.cmd or container.cmd
+    if not args:
+        raise InvalidInput(
+            f"container '{container.name}' has no command",
+            hint="name one: klee run IMAGE COMMAND, or set CMD in the Dockerfile",
+        )
+    rows, columns = size
+    return ProcessSpec(
+        args=args,
+        env=lookup.merge_environment(container.env, record.env),
+        cwd=container.workdir or "/",
+        user=record.user or container.user,
+        terminal=record.tty,
+        stdin=record.stdin,
+        rows=rows or 24,
+        columns=columns or 80,
+    )

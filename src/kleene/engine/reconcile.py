@@ -1,0 +1,119 @@
+"""After a start: make the world and the metadata agree.
+
+What was half-made when an earlier daemon died is taken away, what was half-removed is removed, what
+runs is adopted. Datasets that the metadata does not know are left alone: no order of steps in Kleene
+leaves one, so they are somebody's data (a lost database, a restored pool), and they are named in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from kleene.engine.containers import Containers
+from kleene.engine.core import Core, log
+from kleene.engine.endpoints import Endpoints
+from kleene.engine.execs import Execs
+from kleene.engine.images import Images
+from kleene.engine.lifecycle import Lifecycle
+from kleene.engine.networks import Networks
+from kleene.engine.volumes import Volumes
+from kleene.errors import KleeneError
+from kleene.metadata.containers import ContainerRecord
+from kleene.schemas.execs import ExecConfig
+
+
+class Reconciler:
+    """Runs once, before the daemon listens."""
+
+    def __init__(
+        self,
+        core: Core,
+        lifecycle: Lifecycle,
+        images: Images,
+        containers: Containers,
+        execs: Execs,
+        endpoints: Endpoints,
+        networks: Networks,
+        volumes: Volumes,
+    ) -> None:
+        self._core = core
+        self._lifecycle = lifecycle
+        self._images = images
+        self._containers = containers
+        self._execs = execs
+        self._endpoints = endpoints
+        self._networks = networks
+        self._volumes = volumes
+
+    async def run(self) -> None:
+        """Bring everything into agreement. Errors with one object do not stop the others."""
+        await self._containers_down()
+        await self._half_made()
+        await self._networks.restore()
+        for record in self._core.containers.running():
+            await self._adopt(record)
+        await self._endpoints.refresh_firewall()
+        await self._report_unknown_datasets()
+
+    async def start_on_startup(self) -> None:
+        """Start the containers that are to run whenever the daemon does."""
+        wanted = [r for r in self._core.containers.ready() if r.restart_policy == "on-startup"]
+        for record in wanted:
+            if not record.running:
+                await self._start(record)
+
+    async def _start(self, record: ContainerRecord) -> None:
+        try:
+            exec_id = await self._execs.create(ExecConfig(record.id))
+            await self._execs.start(exec_id, attach=False, start_container=True)
+        except KleeneError as error:
+            log.error("container %s does not start: %s", record.name, error.message)
+
+    async def _containers_down(self) -> None:
+        """Down: what is half-made, and what the runtime has but the metadata does not have running."""
+        runtime = self._core.platform.runtime
+        keep = {
+            record.id
+            for record in self._core.containers.running()
+            if record.state == "ready" and await runtime.is_up(record.id)
+        }
+        for container in await runtime.containers():
+            if container not in keep:
+                await runtime.delete(container)
+        for record in self._core.containers.running():
+            if record.id not in keep:
+                await self._lifecycle.take_down(record)
+
+    async def _half_made(self) -> None:
+        """Take away containers, images and volumes that were in the making or being removed."""
+        for container in self._core.containers.containers.where("state != 'ready'"):
+            await self._containers.destroy(container)
+        for record in self._core.containers.ready():
+            if record.auto_remove and not record.running:
+                await self._containers.destroy(record)
+        for image in self._core.images.images.where("state = 'making'"):
+            await self._images.destroy(image)
+        await self._images.collect()
+        for volume in self._core.volumes.volumes.where("state != 'ready'"):
+            await self._volumes.destroy(volume)
+
+    async def _adopt(self, record: ContainerRecord) -> None:
+        runtime = self._core.platform.runtime
+        for instance in self._core.containers.execs_of(record.id):
+            process = None
+            if instance.state == "running":
+                process = await runtime.adopt(record.id, instance.id)
+            if process is None:
+                self._core.containers.execs.delete(instance.id)
+            else:
+                self._execs.watch(record, instance.id, process)
+        self._lifecycle.supervise(record, self._containers.after_stop)
+
+    async def _report_unknown_datasets(self) -> None:
+        known = {record.dataset for record in self._core.images.images.where()}
+        known |= {record.dataset for record in self._core.containers.containers.where()}
+        known |= {record.dataset for record in self._core.volumes.volumes.where()}
+        unknown = [d for d in await self._core.platform.storage.datasets() if d not in known]
+        for dataset in unknown:
+            name = await asyncio.to_thread(self._core.platform.storage.host_name, dataset)
+            log.warning("dataset %s is not in the metadata; it is left alone", name)
