@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+TerminalSize = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+"""Rows or columns in characters: what fits into ``struct winsize`` (ioctl_tty(2))."""
 
 
 class ExecConfig(msgspec.Struct):
@@ -14,7 +19,8 @@ class ExecConfig(msgspec.Struct):
         env: ``NAME=VALUE`` lines, merged over the container's.
         user: ``""`` takes the container's.
         tty: give it a terminal.
-        stdin: keep its standard input open for the client; without it, it reads end of file.
+        stdin: keep its standard input open for the client, or let it read end of file. ``None``, which
+            clients of the documented API leave it at: open if the instance is started attached.
     """
 
     container_id: str
@@ -22,7 +28,7 @@ class ExecConfig(msgspec.Struct):
     env: list[str] = []
     user: str = ""
     tty: bool = False
-    stdin: bool = False
+    stdin: bool | None = None
 
 
 class ExecStartConfig(msgspec.Struct):
@@ -38,5 +44,5 @@ class ExecStartConfig(msgspec.Struct):
     exec_id: str
     attach: bool
     start_container: bool
-    rows: int | None = None
-    columns: int | None = None
+    rows: TerminalSize | None = None
+    columns: TerminalSize | None = None

@@ -4,8 +4,8 @@ Two protocols share these paths. In both, the client's first frame is the JSON c
 
 *Documented* (no subprotocol): a ``starting`` :class:`WebSocketMessage`, then frames of raw output, then a
 close frame whose reason is the ``closing`` or ``error`` message. RFC 6455 section 5.5 leaves a close
-reason 123 bytes, so a long message is shortened there; an ``error`` is therefore also written to the
-raw output before the close.
+reason 123 bytes, so a long message is shortened there and also written whole to the raw output before
+the close; the error of a build always is. Frames from the client are input, an empty one is its end.
 
 *Typed* (subprotocol :data:`SUBPROTOCOL`): text frames are one :data:`ServerMessage` each; binary frames
 are output, the first byte :data:`STDOUT` or :data:`STDERR`, the rest the bytes as the process wrote them.
@@ -27,6 +27,7 @@ from kleene.schemas.constants import STDERR as STDERR
 from kleene.schemas.constants import STDIN as STDIN
 from kleene.schemas.constants import STDOUT as STDOUT
 from kleene.schemas.constants import SUBPROTOCOL as SUBPROTOCOL
+from kleene.schemas.execs import TerminalSize
 
 
 class WebSocketMessage(msgspec.Struct):
@@ -100,6 +101,7 @@ class Failed(msgspec.Struct, tag="failed", kw_only=True):
         data: of a build: the last good snapshot, ``""`` if there is none.
         exit_code: of a build: exit status of the command that failed.
         image_id: of a build: the image that was kept as ``NAME:failed``; ``""`` if none was.
+        error_id: for an error inside the daemon: the id under which its log has the traceback.
     """
 
     message: str
@@ -108,13 +110,14 @@ class Failed(msgspec.Struct, tag="failed", kw_only=True):
     data: str = ""
     exit_code: int | None = None
     image_id: str = ""
+    error_id: str | None = None
 
 
 class Resize(msgspec.Struct, tag="resize"):
     """The client's terminal has this size now, in characters."""
 
-    rows: int
-    columns: int
+    rows: TerminalSize
+    columns: TerminalSize
 
 
 class EndOfInput(msgspec.Struct, tag="end_of_input"):

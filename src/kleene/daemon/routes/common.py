@@ -1,0 +1,39 @@
+"""What the routes share: the engine as a parameter, and the errors that an operation may answer with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar.openapi import ResponseSpec
+from litestar.params import Dependency, Parameter
+
+from kleene.daemon.facade import EngineFacade
+from kleene.schemas.common import ErrorResponse
+
+Engine = Annotated[EngineFacade, Dependency(skip_validation=True)]
+
+ContainerRef = Annotated[
+    str, Parameter(description="Name, id or unique beginning of the id of a container.")
+]
+ImageRef = Annotated[
+    str, Parameter(description="Image: ID or NAME[:TAG]; the id may be its unique beginning.")
+]
+NetworkRef = Annotated[
+    str, Parameter(description="Name, id or unique beginning of the id of a network.")
+]
+VolumeName = Annotated[str, Parameter(description="Name of a volume.")]
+
+_MEANING = {
+    400: "The request cannot be understood.",
+    404: "An object that was named does not exist.",
+    409: "The present state or use of an object forbids it.",
+    500: "The host or Kleene failed.",
+}
+
+
+def errors(*statuses: int) -> dict[int, ResponseSpec]:
+    """The error answers of an operation: ``statuses``, and those that any operation may have."""
+    return {
+        status: ResponseSpec(ErrorResponse, description=_MEANING[status], generate_examples=False)
+        for status in sorted({400, 500, *statuses})
+    }

@@ -1,0 +1,106 @@
+"""Containers: create, list, inspect, update, stop, remove, prune."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import Router, delete, get, post
+from litestar.params import Parameter
+
+from kleene.daemon.routes.common import ContainerRef, Engine, errors
+from kleene.schemas.common import IdResponse
+from kleene.schemas.containers import ContainerConfig, ContainerInspect, ContainerSummary
+
+
+@post(
+    "/create",
+    operation_id="Container.Create",
+    summary="container create",
+    responses=errors(404, 409),
+)
+async def create(engine: Engine, data: ContainerConfig) -> IdResponse:
+    """Create a container from an image. It is not started: create and start an execution instance."""
+    return IdResponse(await engine.containers.create(data))
+
+
+@get("/list", operation_id="Container.List", summary="container list", responses=errors())
+async def list_(
+    engine: Engine,
+    all_: Annotated[
+        bool, Parameter(query="all", description="List the containers that do not run, too.")
+    ] = False,
+) -> list[ContainerSummary]:
+    """List the running containers, or all."""
+    return await engine.containers.list(all_)
+
+
+@post(
+    "/prune",
+    status_code=200,
+    operation_id="Container.Prune",
+    summary="container prune",
+    responses=errors(),
+)
+async def prune(engine: Engine) -> list[str]:
+    """Remove all containers that do not run, but for those that are to persist; their ids."""
+    return await engine.containers.prune()
+
+
+@delete(
+    "/{container_id:str}",
+    status_code=200,
+    operation_id="Container.Remove",
+    summary="container remove",
+    responses=errors(404, 409),
+)
+async def remove(
+    engine: Engine,
+    container_id: ContainerRef,
+    force: Annotated[bool, Parameter(description="Stop the container first.")] = False,
+) -> IdResponse:
+    """Remove a container that does not run, or, with ``force``, any."""
+    return IdResponse(await engine.containers.remove(container_id, force=force))
+
+
+@get(
+    "/{container_id:str}/inspect",
+    operation_id="Container.Inspect",
+    summary="container inspect",
+    responses=errors(404),
+)
+async def inspect(engine: Engine, container_id: ContainerRef) -> ContainerInspect:
+    """Tell all that is known of a container, its endpoints and its mounts."""
+    return await engine.containers.inspect(container_id)
+
+
+@post(
+    "/{container_id:str}/stop",
+    status_code=200,
+    operation_id="Container.Stop",
+    summary="container stop",
+    responses=errors(404, 409),
+)
+async def stop(
+    engine: Engine,
+    container_id: ContainerRef,
+    timeout: Annotated[  # noqa: ASYNC109 - part of the API; the engine keeps it
+        float,
+        Parameter(ge=0, description="Seconds between the request to end and the kill."),
+    ] = 10.0,
+) -> IdResponse:
+    """Stop a container: all its execution instances are asked to end, and killed if they do not."""
+    return IdResponse(await engine.containers.stop(container_id, timeout=timeout))
+
+
+@post(
+    "/{container_id:str}/update",
+    operation_id="Container.Update",
+    summary="container update",
+    responses=errors(404, 409),
+)
+async def update(engine: Engine, container_id: ContainerRef, data: ContainerConfig) -> IdResponse:
+    """Change a container: what is not ``null`` replaces what was; ``image`` is ignored."""
+    return IdResponse(await engine.containers.update(container_id, data))
+
+
+router = Router("/containers", route_handlers=[create, list_, prune, remove, inspect, stop, update])

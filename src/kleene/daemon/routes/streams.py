@@ -1,0 +1,190 @@
+"""The three WebSocket paths, and their description as GET operations in the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+from litestar import WebSocket, get, websocket
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import ResponseSpec
+
+from kleene.build.events import Emit, Event, Started
+from kleene.daemon.facade import EngineFacade
+from kleene.daemon.routes.common import Engine
+from kleene.daemon.stream_protocols import Reporter
+from kleene.daemon.streams import Inputs, Streams, relay, serve
+from kleene.schemas.common import ErrorResponse
+from kleene.schemas.execs import ExecStartConfig
+from kleene.schemas.images import ImageBuildConfig, ImageCreateConfig
+from kleene.schemas.stream import ClientMessage, Closing, ServerMessage, WebSocketMessage
+
+Socket = WebSocket[Any, Any, Any]
+
+_PROTOCOLS = """
+This path is a WebSocket; a plain GET is answered with 426. The first frame from the client is the
+request body described here, as JSON.
+
+**Documented protocol** (no subprotocol). The server sends a `starting` message, then frames of raw
+output, then a close frame whose reason is a `closing` message (code 1000, or 1001 if a process was
+only started), or an `error` message (code 1002 if the first frame was invalid, 1011 if the operation
+failed). A close reason holds 123 bytes: a longer message is shortened there, and written whole to the
+output before. Frames from the client are input of the process; an empty one ends the input.
+
+**Typed protocol** (subprotocol `kleene.stream.v1`). Text frames are JSON messages, described under
+status 101; binary frames are output or input, their first byte 0 (standard input), 1 (standard output)
+or 2 (standard error). The last text frame from the server is a `closing` or a `failed` message; the
+close frame has the same codes and no reason.
+"""
+
+
+@websocket("/exec/start")
+async def exec_start(socket: Socket, engine: Engine, streams: Streams) -> None:
+    """Start an execution instance, and stay attached to it if that is wanted."""
+
+    async def operation(config: ExecStartConfig, reporter: Reporter, inputs: Inputs) -> Closing:
+        return await _start(engine, config, reporter, inputs)
+
+    await serve(socket, streams, "exec", ExecStartConfig, operation)
+
+
+@websocket("/images/build")
+async def image_build(socket: Socket, engine: Engine, streams: Streams) -> None:
+    """Build an image; a client that goes away cancels the build."""
+
+    async def operation(config: ImageBuildConfig, reporter: Reporter, _: Inputs) -> Closing:
+        emit = only_started(reporter.event) if config.quiet else reporter.event
+        image_id = await engine.images.build(config, emit)
+        return Closing(message="image created", data=image_id)
+
+    await serve(socket, streams, "build", ImageBuildConfig, operation)
+
+
+@websocket("/images/create")
+async def image_create(socket: Socket, engine: Engine, streams: Streams) -> None:
+    """Make a base image; a client that goes away cancels it."""
+
+    async def operation(config: ImageCreateConfig, reporter: Reporter, _: Inputs) -> Closing:
+        image_id = await engine.images.create(config, reporter.event)
+        return Closing(message="image created", data=image_id)
+
+    await serve(socket, streams, "create", ImageCreateConfig, operation)
+
+
+async def _start(
+    engine: EngineFacade, config: ExecStartConfig, reporter: Reporter, inputs: Inputs
+) -> Closing:
+    session = await engine.execs.start(
+        config.exec_id,
+        attach=config.attach,
+        start_container=config.start_container,
+        rows=config.rows,
+        columns=config.columns,
+    )
+    if not config.attach:
+        return Closing(message="started", data=session.exec_id, detached=True)
+    result = await relay(session, reporter, inputs)
+    return Closing(
+        message=exit_message(session.exec_id, result.exit_code, result.container_stopped),
+        data=session.exec_id,
+        exit_code=result.exit_code,
+        container_stopped=result.container_stopped,
+    )
+
+
+def exit_message(exec_id: str, exit_code: int, container_stopped: bool) -> str:
+    """What the documented client prints when a process has ended."""
+    if container_stopped:
+        return f"executable {exec_id} and its container exited with exit-code {exit_code}"
+    return f"{exec_id} has exited with exit-code {exit_code}"
+
+
+def only_started(emit: Emit) -> Emit:
+    """``emit`` for a client that wants no output of its build."""
+
+    async def emit_started(event: Event) -> None:
+        if isinstance(event, Started):
+            await emit(event)
+
+    return emit_started
+
+
+def _describe(
+    path: str, operation_id: str, summary: str, text: str, body: Callable[..., Awaitable[None]]
+) -> Any:
+    """A GET operation that describes a stream. Its body is a dependency's: a GET handler can have none."""
+
+    @get(
+        path,
+        operation_id=operation_id,
+        summary=summary,
+        description=text + _PROTOCOLS,
+        dependencies={"body": Provide(body)},
+        responses={
+            101: ResponseSpec(
+                ServerMessage | ClientMessage,
+                description="Text frames of the typed protocol, of both sides.",
+                generate_examples=False,
+            ),
+            400: ResponseSpec(
+                WebSocketMessage,
+                description="Documented protocol: the first frame was invalid (close code 1002).",
+                generate_examples=False,
+            ),
+            426: ResponseSpec(
+                ErrorResponse,
+                description="The request does not ask for a WebSocket.",
+                generate_examples=False,
+            ),
+        },
+    )
+    async def upgrade_required() -> WebSocketMessage:
+        _refuse()
+
+    return upgrade_required
+
+
+def _refuse() -> NoReturn:
+    raise HTTPException(
+        "this path is a WebSocket", status_code=426, headers={"Upgrade": "websocket"}
+    )
+
+
+async def _exec_body(data: ExecStartConfig) -> None: ...
+
+
+async def _build_body(data: ImageBuildConfig) -> None: ...
+
+
+async def _create_body(data: ImageCreateConfig) -> None: ...
+
+
+handlers = [
+    exec_start,
+    image_build,
+    image_create,
+    _describe(
+        "/exec/start",
+        "ExecStartWebSocket",
+        "exec start",
+        "Start an execution instance. With `attach` its output is streamed until it ends, and the closing "
+        "message tells whether its container stopped with it; a client that goes away only detaches.",
+        _exec_body,
+    ),
+    _describe(
+        "/images/build",
+        "ImageBuild",
+        "image build",
+        "Build an image. The `starting` message has its id in `data`, and so has the `closing` message; "
+        "an `error` message has the last good snapshot there. A client that goes away cancels the build.",
+        _build_body,
+    ),
+    _describe(
+        "/images/create",
+        "ImageCreate",
+        "image create",
+        "Make a base image. The `closing` message has its id in `data`. A client that goes away cancels it.",
+        _create_body,
+    ),
+]
