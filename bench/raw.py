@@ -1,0 +1,92 @@
+"""The limits: what the parts that Kleene is made of take when nothing is around them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.rootfs import unpack
+
+from bench.rows import seconds
+from bench.tools import program, run
+
+# linux/btrfs.h: BTRFS_IOC_SNAP_CREATE_V2, struct btrfs_ioctl_vol_args_v2 (4096 bytes).
+_SNAP_CREATE_V2 = 0x50009417
+_ARGUMENTS = struct.Struct("=qQQQQQQ4040s")
+
+
+class Raw:
+    """The bare parts, set up once; each method is one measurement, in seconds."""
+
+    def __init__(self, directory: Path, base: Path) -> None:
+        self._pool = self._make_pool(directory)
+        run(["btrfs", "subvolume", "create", self._pool / "source"])
+        unpack(base, self._pool / "source")
+        self._bundle = self._make_bundle(directory / "bundle", self._pool / "source")
+        self._state = directory / "runc"
+
+    def _make_pool(self, directory: Path) -> Path:
+        pool = directory / "pool"
+        pool.mkdir(parents=True)
+        image = directory / "pool.btrfs"
+        with image.open("wb") as file:
+            file.truncate(1 << 30)
+        run(["mkfs.btrfs", "-q", image])
+        run(["mount", "-o", "loop", image, pool])
+        return pool
+
+    def _make_bundle(self, bundle: Path, root: Path) -> Path:
+        bundle.mkdir()
+        run([program("runc"), "spec", "--bundle", bundle])
+        spec = json.loads((bundle / "config.json").read_text())
+        spec["process"] |= {"terminal": False, "args": ["true"]}
+        spec["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]
+        spec["root"] = {"path": str(root), "readonly": False}
+        (bundle / "config.json").write_text(json.dumps(spec))
+        return bundle
+
+    def snapshot(self, number: int) -> float:
+        """A snapshot by the kernel's ioctl."""
+        pool = os.open(self._pool, os.O_RDONLY | os.O_DIRECTORY)
+        source = os.open(self._pool / "source", os.O_RDONLY | os.O_DIRECTORY)
+        name = f"snapshot-{number}".encode()
+        # Mutable: the fcntl module takes no more than 1024 bytes of any other kind.
+        arguments = bytearray(_ARGUMENTS.pack(source, 0, 0, 0, 0, 0, 0, name))
+        try:
+            return seconds(lambda: _ioctl(pool, arguments))
+        finally:
+            os.close(source)
+            os.close(pool)
+
+    def runc(self, number: int) -> float:
+        """``runc run`` of ``true``."""
+        options: list[str | Path] = ["--root", self._state, "run", "--bundle", self._bundle]
+        return seconds(lambda: _quiet([program("runc"), *options, f"bench-{number}"]))
+
+    def python(self, number: int) -> float:
+        """A Python that does nothing: what any client written in it takes at least."""
+        return seconds(lambda: _quiet(["/usr/bin/python3", "-c", "pass"]))
+
+    def close(self) -> None:
+        """Unmount the pool; its directory is the bench's to remove."""
+        run(["umount", self._pool])
+
+
+def _ioctl(pool: int, arguments: bytearray) -> None:
+    fcntl.ioctl(pool, _SNAP_CREATE_V2, arguments)
+
+
+def _quiet(argv: Sequence[str | Path]) -> None:
+    subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
+
+LIMITS = [
+    ("a bare btrfs snapshot (ioctl)", Raw.snapshot),
+    ("a bare `runc run … true`", Raw.runc),
+    ("a bare `python3 -c pass`", Raw.python),
+]

@@ -1,0 +1,161 @@
+"""What is measured: a class a row. A row prepares a tool, measures it once a round, and tidies up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from bench.tools import BASE, Tool
+
+STEPS = 20
+DETACHED = 20
+PRESENT = 100
+
+
+class Row:
+    """One line of the table.
+
+    Attributes:
+        title: what the line is called.
+        unit: of what :meth:`measure` returns: seconds or bytes.
+        once: measured once instead of every round.
+    """
+
+    title: ClassVar[str]
+    unit: ClassVar[Literal["s", "B"]] = "s"
+    once: ClassVar[bool] = False
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+
+    def prepare(self, tool: Tool) -> None:
+        """Before the first round."""
+        return
+
+    def measure(self, tool: Tool, number: int) -> float:
+        """In round ``number``: the seconds or bytes that it took."""
+        raise NotImplementedError
+
+    def tidy(self, tool: Tool) -> None:
+        """After the last round."""
+        return
+
+    def context(self, tool: Tool, last: str = "") -> Path:
+        """A build context of :data:`STEPS` small steps; ``last`` makes the last one differ."""
+        directory = self.scratch / f"context-{tool.name.replace(' ', '-')}"
+        directory.mkdir(exist_ok=True)
+        steps = [f"RUN echo {number} > /step-{number}" for number in range(1, STEPS)]
+        lines = [f"FROM {BASE}", *steps, f"RUN echo {last or STEPS} > /step-{STEPS}", ""]
+        (directory / "Dockerfile").write_text("\n".join(lines))
+        return directory
+
+
+def seconds(action: Callable[[], None]) -> float:
+    """How long an action takes, by the wall clock."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+class BuildAll(Row):
+    title = f"build of {STEPS} small RUN steps, no cache"
+
+    def measure(self, tool: Tool, number: int) -> float:
+        context = self.context(tool)
+        return seconds(lambda: tool.build(context, "steps", cache=False))
+
+
+class BuildChanged(Row):
+    title = "the same after a change in the last step"
+
+    def prepare(self, tool: Tool) -> None:
+        tool.build(self.context(tool), "steps", cache=True)
+
+    def measure(self, tool: Tool, number: int) -> float:
+        context = self.context(tool, last=f"changed-{number}")
+        return seconds(lambda: tool.build(context, "steps", cache=True))
+
+
+class BuildSame(Row):
+    title = "the same with nothing changed"
+
+    def prepare(self, tool: Tool) -> None:
+        tool.build(self.context(tool), "steps", cache=True)
+
+    def measure(self, tool: Tool, number: int) -> float:
+        context = self.context(tool)
+        return seconds(lambda: tool.build(context, "steps", cache=True))
+
+
+class RunHost(Row):
+    title = "`run --rm … true`, host network"
+
+    def measure(self, tool: Tool, number: int) -> float:
+        return seconds(lambda: tool.run(bridge=False))
+
+
+class RunBridge(Row):
+    title = "`run --rm … true`, bridge"
+
+    def measure(self, tool: Tool, number: int) -> float:
+        return seconds(lambda: tool.run(bridge=True))
+
+
+class Detached(Row):
+    title = f"{DETACHED} detached containers started and removed"
+
+    def measure(self, tool: Tool, number: int) -> float:
+        names = [f"detached-{index}" for index in range(DETACHED)]
+
+        def start_and_remove() -> None:
+            for name in names:
+                tool.start_detached(name)
+            tool.remove(names)
+
+        return seconds(start_and_remove)
+
+
+class Listing(Row):
+    title = f"`ls` with {PRESENT} containers present"
+
+    def prepare(self, tool: Tool) -> None:
+        for name in self._names():
+            tool.create(name)
+
+    def measure(self, tool: Tool, number: int) -> float:
+        return seconds(tool.list_all)
+
+    def tidy(self, tool: Tool) -> None:
+        tool.remove(self._names())
+
+    def _names(self) -> list[str]:
+        return [f"listed-{index}" for index in range(PRESENT)]
+
+
+class Disk(Row):
+    title = f"disk used by {DETACHED} running containers of one image"
+    unit = "B"
+    once = True
+
+    def measure(self, tool: Tool, number: int) -> float:
+        names = [f"disk-{index}" for index in range(DETACHED)]
+        before = tool.disk()
+        for name in names:
+            tool.start_detached(name)
+        used = tool.disk() - before
+        tool.remove(names)
+        return used
+
+
+ROWS: list[type[Row]] = [
+    BuildAll,
+    BuildChanged,
+    BuildSame,
+    RunHost,
+    RunBridge,
+    Detached,
+    Listing,
+    Disk,
+]
