@@ -1,0 +1,202 @@
+"""The btrfs backend: every dataset a subvolume, every snapshot a read-only one.
+
+Asks the kernel directly, in threads of its own; only send, receive and usage start the ``btrfs`` tool. What
+it owns on disk is told in :mod:`kleene.storage.btrfs_pool`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from kleene.errors import HostUnavailable, InvalidInput
+from kleene.storage import btrfs_ioctl, btrfs_transfer
+from kleene.storage.btrfs_pool import DATASETS, SNAPSHOTS, Pool, open_foreign
+from kleene.storage.compare import changes
+from kleene.storage.driver import Change, Snapshot, StorageCapabilities, Usage
+from kleene.storage.layout import dataset_parts, snapshot_parts
+
+_T = TypeVar("_T")
+_THREADS = 8
+_BATCH = 512
+_TICK = 0.05  # seconds; no kernel's clock is coarser
+
+
+class BtrfsDriver:
+    """A pool in one directory of a mounted btrfs. Made by :meth:`open`."""
+
+    def __init__(self, pool: Pool, backing: Path | None) -> None:
+        self._pool = pool
+        self._backing = backing
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="kleene-btrfs")
+
+    @classmethod
+    async def open(cls, root: Path, *, backing: Path | None = None) -> BtrfsDriver:
+        """Open the pool in ``root``, made at need, and remove what an interrupted call left half-made.
+
+        Args:
+            backing: the sparse file that holds the file system, if it is one: what its own host has
+                left then bounds :meth:`pool_free`.
+
+        Raises:
+            HostUnavailable: ``root`` does not lie on a btrfs.
+        """
+        return cls(await asyncio.to_thread(Pool.open, root), backing)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown)
+        self._pool.close()
+
+    @property
+    def name(self) -> str:
+        return "btrfs"
+
+    @property
+    def capabilities(self) -> StorageCapabilities:
+        return StorageCapabilities(quota=False, reflink=True)
+
+    def mountpoint(self, dataset: str) -> Path:
+        return self._pool.root.joinpath(DATASETS, *dataset_parts(dataset))
+
+    def host_name(self, dataset: str) -> str:
+        return str(self.mountpoint(dataset))
+
+    def _snapshot_path(self, snapshot: Snapshot) -> Path:
+        return self._pool.root.joinpath(SNAPSHOTS, *snapshot_parts(snapshot))
+
+    async def create(self, dataset: str) -> None:
+        await self._make_dataset(dataset, lambda: self._pool.create(dataset))
+
+    async def clone(self, snapshot: Snapshot, dataset: str) -> None:
+        def clone() -> None:
+            with self._pool.snapshot(snapshot) as source:
+                self._pool.clone(source, dataset)
+
+        await self._make_dataset(dataset, clone)
+
+    async def snapshot(self, snapshot: Snapshot) -> None:
+        await self._call(
+            lambda: self._pool.freeze(snapshot),
+            undo=lambda: self._pool.destroy_snapshot(snapshot),
+        )
+
+    async def destroy(self, dataset: str) -> None:
+        await self._call(lambda: self._pool.destroy(dataset))
+
+    async def destroy_snapshot(self, snapshot: Snapshot) -> None:
+        await self._call(lambda: self._pool.destroy_snapshot(snapshot))
+
+    async def exists(self, dataset: str) -> bool:
+        return await self._call(lambda: self._pool.exists(dataset))
+
+    async def datasets(self) -> list[str]:
+        return await self._call(self._pool.datasets)
+
+    async def snapshots(self, dataset: str) -> list[str]:
+        return await self._call(lambda: self._pool.snapshots(dataset))
+
+    async def usage(self, dataset: str) -> Usage:
+        """As the contract says, of the files' data. Reads the place of every extent in the dataset."""
+        await self._call(lambda: self._pool.check(dataset))
+        return await btrfs_transfer.usage(self.mountpoint(dataset))
+
+    async def pool_free(self) -> int:
+        free = self._pool.free()
+        if self._backing is None:
+            return free
+        host = os.statvfs(self._backing)
+        return min(free, host.f_bavail * host.f_frsize)
+
+    async def set_quota(self, dataset: str, limit: int | None) -> None:
+        """Refuses: with btrfs' quota groups, every snapshot would account for all that it shares."""
+        raise HostUnavailable(
+            f"storage 'btrfs' cannot limit the space of dataset '{dataset}'",
+            hint="use ZFS for quotas",
+        )
+
+    async def copy_foreign(self, source: str, dataset: str) -> None:
+        fd = await self._call(lambda: open_foreign(source))
+        try:
+            if self._pool.shares(fd):
+                await self._make_dataset(dataset, lambda: self._pool.clone(fd, dataset))
+            elif btrfs_ioctl.subvolume_info(fd).readonly:
+                await self._transfer(source, dataset)
+            else:
+                await self._freeze_and_transfer(fd, source, dataset)
+        finally:
+            os.close(fd)
+
+    async def _freeze_and_transfer(self, fd: int, source: str, dataset: str) -> None:
+        """Only a read-only subvolume can be sent: take one, inside the source, for as long as it takes."""
+        name = f".kleene-{secrets.token_hex(8)}"
+        await self._call(
+            lambda: btrfs_ioctl.create_snapshot(fd, fd, name, readonly=True),
+            undo=lambda: self._pool.drop_temporary(fd, name),
+        )
+        try:
+            await self._transfer(f"{source}/{name}", dataset)
+        finally:
+            await self._call(lambda: self._pool.drop_temporary(fd, name))
+
+    async def _transfer(self, path: str, dataset: str) -> None:
+        await btrfs_transfer.pipe(path, lambda fd: self.receive(dataset, fd))
+
+    async def clone_foreign(self, source: str, dataset: str) -> None:
+        fd = await self._call(lambda: open_foreign(source))
+        try:
+            if not self._pool.shares(fd):
+                raise InvalidInput(
+                    f"subvolume '{source}' is not in the file system of '{self._pool.root}'",
+                    hint="copy it instead of cloning it",
+                )
+            await self._make_dataset(dataset, lambda: self._pool.clone(fd, dataset))
+        finally:
+            os.close(fd)
+
+    async def send(self, snapshot: Snapshot, fd: int, *, base: Snapshot | None = None) -> None:
+        since = [] if base is None else ["-p", await self._checked(base)]
+        await btrfs_transfer.send([*since, await self._checked(snapshot)], fd)
+
+    async def _checked(self, snapshot: Snapshot) -> str:
+        await self._call(lambda: self._pool.created(snapshot))
+        return str(self._snapshot_path(snapshot))
+
+    async def receive(self, dataset: str, fd: int) -> None:
+        await self._call(lambda: self._pool.check_free(dataset))
+        incoming = await self._call(self._pool.make_incoming)
+        try:
+            await btrfs_transfer.receive(fd, incoming, dataset)
+            await self._make_dataset(dataset, lambda: self._pool.adopt(incoming, dataset))
+        finally:
+            await self._call(lambda: self._pool.drop_incoming(incoming))
+
+    async def diff(self, older: Snapshot, newer: Snapshot) -> AsyncIterator[Change]:
+        since = await self._call(lambda: self._pool.created(older)) - _TICK
+        await self._checked(newer)
+        found = changes(self._snapshot_path(older), self._snapshot_path(newer), unsure_since=since)
+        try:
+            while batch := await self._call(lambda: list(islice(found, _BATCH))):
+                for change in batch:
+                    yield change
+        finally:
+            await self._call(found.close)
+
+    async def _make_dataset(self, dataset: str, make: Callable[[], None]) -> None:
+        await self._call(make, undo=lambda: self._pool.destroy(dataset))
+
+    async def _call(self, work: Callable[[], _T], *, undo: Callable[[], None] | None = None) -> _T:
+        """Run ``work`` in a thread. Who is cancelled meanwhile waits for it all the same, and undoes it."""
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            if undo is not None and running.exception() is None:
+                await self._call(undo)
+            raise

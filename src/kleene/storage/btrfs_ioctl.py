@@ -1,0 +1,157 @@
+"""The btrfs ioctls that the driver needs, on open file descriptors. Holds no state.
+
+Numbers and layouts are those of ``linux/btrfs.h`` and ``linux/btrfs_tree.h``, in the generic encoding of
+``asm-generic/ioctl.h`` (x86, arm, riscv, s390). The calls go through ctypes and not through
+:func:`fcntl.ioctl`: that one keeps the interpreter's lock for arguments of more than 1024 bytes, and these
+wait for the disk. All raise :class:`OSError` with the kernel's ``errno``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from dataclasses import dataclass
+
+FIRST_INODE = 256
+"""Inode number of the root directory of every subvolume (``BTRFS_FIRST_FREE_OBJECTID``)."""
+
+_ROOT_TREE = 1
+_ROOT_REF_KEY = 156
+_MAX = 2**64 - 1
+_RDONLY = 1 << 1
+_SPEC_BY_ID = 1 << 4
+_NAME_MAX = 255
+_ARGS_SIZE = 4096
+
+_WRITE, _READ = 1, 2
+
+
+def _number(direction: int, number: int, size: int) -> int:
+    """``_IOC`` of asm-generic/ioctl.h for btrfs' magic number."""
+    return direction << 30 | size << 16 | 0x94 << 8 | number
+
+
+_SUBVOL_CREATE = _number(_WRITE, 14, _ARGS_SIZE)
+_TREE_SEARCH = _number(_READ | _WRITE, 17, _ARGS_SIZE)
+_WAIT_SYNC = _number(_WRITE, 22, 8)
+_SNAP_CREATE_V2 = _number(_WRITE, 23, _ARGS_SIZE)
+_START_SYNC = _number(_READ, 24, 8)
+_FS_INFO = _number(_READ, 31, 1024)
+_GET_SUBVOL_INFO = _number(_READ, 60, 504)
+_SNAP_DESTROY_V2 = _number(_WRITE, 63, _ARGS_SIZE)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class SubvolumeInfo:
+    """What the kernel knows of a subvolume.
+
+    Attributes:
+        id: of its tree; never used again in this file system.
+        created: when it was made, in seconds since the epoch.
+        readonly: whether it is a frozen one.
+    """
+
+    id: int
+    created: float
+    readonly: bool
+
+
+def _ioctl(fd: int, request: int, argument: ctypes.Array[ctypes.c_char]) -> None:
+    if _libc.ioctl(ctypes.c_int(fd), ctypes.c_ulong(request), argument) < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def _buffer(
+    layout: str, *values: int | bytes, size: int = _ARGS_SIZE
+) -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(struct.pack(layout, *values), size)
+
+
+def _encoded(name: str) -> bytes:
+    data = os.fsencode(name)
+    if not data or len(data) > _NAME_MAX or b"/" in data:
+        raise ValueError(f"not the name of a subvolume: {name!r}")
+    return data
+
+
+def create_subvolume(directory: int, name: str) -> None:
+    """Make an empty subvolume ``name`` in ``directory``. Not durable before :func:`commit`."""
+    _ioctl(directory, _SUBVOL_CREATE, _buffer("=q4088s", 0, _encoded(name)))
+
+
+def create_snapshot(source: int, directory: int, name: str, *, readonly: bool) -> None:
+    """Make ``name`` in ``directory`` a snapshot of the subvolume ``source``, written data included.
+
+    Commits the transaction: durable on return.
+    """
+    flags = _RDONLY if readonly else 0
+    argument = _buffer("=qQQ32s4040s", source, 0, flags, b"", _encoded(name))
+    _ioctl(directory, _SNAP_CREATE_V2, argument)
+
+
+def destroy_subvolume(fd: int, subvolume_id: int) -> None:
+    """Take a subvolume away by its id; ``fd`` is anything in the file system. Its space comes back later.
+
+    Not durable before :func:`commit`. Raises ENOTEMPTY while there is a subvolume in it. Linux 5.7.
+    """
+    _ioctl(fd, _SNAP_DESTROY_V2, _buffer("=qQQ32sQ", 0, 0, _SPEC_BY_ID, b"", subvolume_id))
+
+
+def commit(fd: int) -> None:
+    """Wait until every change of metadata made so far is on disk.
+
+    Unlike syncfs(2), this does not write back the files that other datasets have open.
+    """
+    transaction = ctypes.create_string_buffer(8)
+    _ioctl(fd, _START_SYNC, transaction)
+    _ioctl(fd, _WAIT_SYNC, transaction)
+
+
+def subvolume_info(fd: int) -> SubvolumeInfo:
+    """Facts about the subvolume that ``fd`` lies in. Linux 4.18."""
+    raw = ctypes.create_string_buffer(504)
+    _ioctl(fd, _GET_SUBVOL_INFO, raw)
+    tree, _name, _parent, _dir, _generation, flags = struct.unpack_from("=Q256sQQQQ", raw)
+    seconds, nanoseconds = struct.unpack_from("=QI", raw, 392)
+    return SubvolumeInfo(tree, seconds + nanoseconds / 1e9, bool(flags & 1))
+
+
+def filesystem_id(fd: int) -> bytes:
+    """The 16 bytes that tell this file system from every other."""
+    raw = ctypes.create_string_buffer(1024)
+    _ioctl(fd, _FS_INFO, raw)
+    return raw.raw[16:32]
+
+
+def nested_subvolumes(fd: int, subvolume_id: int) -> list[int]:
+    """Ids of the subvolumes that lie directly in the one given, wherever in it.
+
+    Asks the root tree, so that no path that somebody made in the subvolume is ever walked.
+    """
+    found: list[int] = []
+    while batch := _root_refs(fd, subvolume_id, found[-1] + 1 if found else 0):
+        found += batch
+    return found
+
+
+def _root_refs(fd: int, parent: int, first: int) -> list[int]:
+    """One answer of the tree search for the children of ``parent`` with an id of ``first`` or more."""
+    key = struct.pack(
+        "=7Q4I4Q",
+        *(_ROOT_TREE, parent, parent, first, _MAX, 0, _MAX),
+        *(_ROOT_REF_KEY, _ROOT_REF_KEY, _ARGS_SIZE, 0),
+        *(0, 0, 0, 0),
+    )
+    raw = ctypes.create_string_buffer(key, _ARGS_SIZE)
+    _ioctl(fd, _TREE_SEARCH, raw)
+    (count,) = struct.unpack_from("=I", raw, 64)
+    children, position = [], len(key)
+    for _ in range(count):
+        _transaction, _object, child, _type, length = struct.unpack_from("=QQQII", raw, position)
+        children.append(child)
+        position += 32 + length
+    return children

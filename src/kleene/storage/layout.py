@@ -1,0 +1,64 @@
+"""What every backend agrees on: which names are valid, and how a missing or taken one is told. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from kleene.errors import Conflict, HostUnavailable, InvalidInput, NotFound
+from kleene.storage.driver import Snapshot
+
+_PART = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_PART_MAX = 128
+
+
+def _is_part(text: str) -> bool:
+    return len(text) <= _PART_MAX and _PART.fullmatch(text) is not None
+
+
+def dataset_parts(dataset: str) -> tuple[str, str]:
+    """The two parts of a dataset's name.
+
+    Raises:
+        InvalidInput: there are not two, or one has a character that it may not have.
+    """
+    parts = dataset.split("/")
+    if len(parts) != 2 or not all(_is_part(part) for part in parts):
+        raise InvalidInput(
+            f"dataset name '{dataset}' is not valid",
+            hint="write two parts with one '/' between; each of letters, digits, '_', '.', '-', "
+            "and beginning with a letter or digit",
+        )
+    return parts[0], parts[1]
+
+
+def snapshot_parts(snapshot: Snapshot) -> tuple[str, str, str]:
+    """The two parts of the dataset's name, and the snapshot's own.
+
+    Raises:
+        InvalidInput: one of them is not valid.
+    """
+    parts = dataset_parts(snapshot.dataset)
+    if not _is_part(snapshot.name):
+        raise InvalidInput(
+            f"snapshot name '{snapshot.name}' is not valid",
+            hint="use letters, digits, '_', '.', '-'; begin with a letter or digit",
+        )
+    return *parts, snapshot.name
+
+
+def missing(kind: str, name: object) -> NotFound:
+    """The error for a dataset, snapshot or source (``kind``) that is not there."""
+    return NotFound(f"{kind} '{name}' does not exist")
+
+
+def taken(kind: str, name: object) -> Conflict:
+    """The error for a name that something else has."""
+    return Conflict(f"{kind} '{name}' exists already", hint="choose another name, or remove it")
+
+
+def pool_full(pool: object) -> HostUnavailable:
+    """The error for a pool without space."""
+    return HostUnavailable(
+        f"storage pool '{pool}' is full",
+        hint="remove what is no longer needed: klee container prune, klee image prune, klee volume prune",
+    )
