@@ -75,7 +75,7 @@ def _image(store: ImageStore, reference: names.ImageReference) -> ImageRecord:
     named = store.by_nametag(name, tag or names.DEFAULT_TAG)
     if named is not None:
         return named
-    if tag is None and names.is_id_prefix(name):
+    if tag is None and names.is_id_prefix(name) and store.by_prefix(name):
         return _by_prefix("image", name, store.by_prefix, "klee lsi")
     tags = sorted(r.tag for r in store.ready() if r.name == name and r.tag is not None)
     if tags:

@@ -1,0 +1,71 @@
+"""From what was typed to what is meant, and what is said when nothing or too much is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kleene.engine import lookup
+from kleene.errors import Conflict, InvalidInput, NotFound
+from kleene.metadata.database import Database
+from kleene.metadata.images import ImageStore, InstructionRecord, SnapshotRecord
+from tests.unit.metadata.test_metadata import image
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    store = ImageStore(Database.open(tmp_path / "kleene.db"))
+    for letter, tag in (("a", "1"), ("b", "2")):
+        image_id = letter * 11 + "0"
+        record = image(image_id, name="web", tag=tag, snapshot=letter * 12)
+        store.images.insert(image(image_id))
+        for snapshot in (letter * 12, letter * 6 + "1" * 6):
+            store.snapshots.insert(SnapshotRecord(snapshot, image_id, None))
+            store.add_instruction(
+                InstructionRecord(image_id, len(store.instructions(image_id)), "RUN x", snapshot)
+            )
+        store.finish(record)
+    return store
+
+
+def test_by_name_id_and_prefix(store: ImageStore) -> None:
+    for text in ("web:1", "aaaaaaaaaaa0", "aa"):
+        record, snapshot = lookup.image(store, text)
+        assert record.tag == "1"
+        assert snapshot.id == "a" * 12
+
+
+def test_a_snapshot_by_prefix(store: ImageStore) -> None:
+    _, snapshot = lookup.image(store, "web:2@bbbbbb1")
+    assert snapshot.id == "bbbbbb111111"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message", "hint"),
+    [
+        ("db", NotFound, "no such image: 'db:latest'", "klee lsi"),
+        ("web", NotFound, "no such image: 'web:latest'", "1, 2"),
+        ("web:1@cc", NotFound, "no such snapshot: '@cc'", "klee image inspect web:1"),
+        ("web:1@aa", Conflict, "ambiguous", "aaaaaa111111"),
+        ("we b", InvalidInput, "'we b'", "NAME:TAG"),
+    ],
+)
+def test_errors_name_the_remedy(
+    store: ImageStore, text: str, error: type[Exception], message: str, hint: str
+) -> None:
+    with pytest.raises(error) as caught:
+        lookup.image(store, text)
+    assert message in str(caught.value)
+    assert hint in str(getattr(caught.value, "hint", ""))
+
+
+def test_later_environment_wins_and_order_stays() -> None:
+    merged = lookup.merge_environment(["A=1", "B=2"], ["A=3", "C=x=y"])
+    assert merged == ["A=3", "B=2", "C=x=y"]
+
+
+@pytest.mark.parametrize("line", ["A", "=x", "", "A=\0"])
+def test_bad_environment_lines(line: str) -> None:
+    with pytest.raises(InvalidInput):
+        lookup.environment([line])
