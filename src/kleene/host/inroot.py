@@ -34,6 +34,7 @@ else:
 
 # linux/openat2.h
 _RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _RESOLVE_IN_ROOT = 0x10
 _SYS_OPENAT2 = 437  # the same number on every architecture but alpha
@@ -82,6 +83,16 @@ def open_beneath(root: Root, path: str, flags: int) -> int:
     """
     with root_fd(root) as fd:
         return _openat2(fd, path, flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+
+
+def open_without_links(root: Root, path: str, flags: int) -> int:
+    """Open the relative ``path`` below ``root`` where no link is expected; ``""`` is ``root`` itself.
+
+    Raises:
+        OSError: as open(2); ``ELOOP`` if a component is a link, ``EXDEV`` if the path leads out.
+    """
+    with root_fd(root) as fd:
+        return _openat2(fd, path, flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,250 @@
+"""Copying files and trees into a root, between descriptors.
+
+The source is opened without following links, the target inside its root (see ``inroot``), so neither a link
+nor a change made during the copy can lead out of either. A file that is no longer what the walk saw stops
+the copy. Content, mode, mtime, capabilities and ``user.*`` attributes, holes and hard links are kept; owners
+only if asked. What the copy made until an error is left behind: the caller throws the target away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable
+from typing import Self, TypeVar
+
+from kleene.errors import InvalidInput
+from kleene.host import filedata, inroot, oserrors
+from kleene.host.treewalk import Entry, changed, signature, walk
+
+Owner = tuple[int, int]
+"""User and group id."""
+
+_T = TypeVar("_T")
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_SPECIAL = {
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+
+
+def copy_tree(source: inroot.Root, path: str, target: inroot.Root, destination: str = "/") -> None:
+    """Copy the content of the directory ``path`` in one root into the directory ``destination`` of another.
+
+    Owners are kept; the destination, which must exist, gets owner, mode and mtime of the source.
+
+    Raises:
+        InvalidInput: a special file is in the source, or a file is in the way in the target.
+        Conflict: the source changed during the copy.
+        HostUnavailable: the target is full, or the system refuses something.
+        OSError: ``path`` cannot be opened as a directory.
+    """
+    base = inroot.open_in_root(source, path, inroot.O_PATH | os.O_DIRECTORY)
+    try:
+        entries = ((entry, f"{destination}/{entry.path}") for entry in walk(base))
+        copy_entries(base, entries, target, owner=None)
+    finally:
+        os.close(base)
+
+
+def copy_entries(
+    source: int,
+    entries: Iterable[tuple[Entry, str]],
+    target: inroot.Root,
+    *,
+    owner: Owner | None = (0, 0),
+) -> None:
+    """Copy entries of a walk of ``source`` to paths in ``target``; blocking, for a thread.
+
+    A directory must come before what is in it. Its metadata go to an existing directory too; a link to a
+    directory in the target counts as one. Other files replace what is there, but never a directory.
+
+    Args:
+        entries: each with its path in the target.
+        owner: of all that is copied; ``None`` keeps the source's.
+
+    Raises:
+        InvalidInput, Conflict, HostUnavailable: see :func:`copy_tree`.
+    """
+    with inroot.root_fd(target) as target_fd, _Copier(source, target_fd, owner) as copier:
+        for entry, destination in entries:
+            try:
+                copier.copy(entry, destination)
+            except OSError as error:
+                failed = f"'{entry.path}' cannot be copied to '{destination}'"
+                raise oserrors.explain(error, failed) from error
+        copier.finish()
+
+
+class _Directory:
+    """The directory opened last: neighbours in a walk share it."""
+
+    def __init__(self) -> None:
+        self._path: str | None = None
+        self.fd = -1
+
+    def is_at(self, path: str) -> bool:
+        return self._path == path
+
+    def move(self, path: str, fd: int) -> None:
+        self.close()
+        self._path, self.fd = path, fd
+
+    def close(self) -> None:
+        if self._path is not None:
+            os.close(self.fd)
+            self._path = None
+
+
+class _Copier:
+    """One copy: its open directories, the hard links seen, the directories that still need their times."""
+
+    def __init__(self, source: int, target: int, owner: Owner | None) -> None:
+        self._source, self._target, self._owner = source, target, owner
+        self._from, self._to = _Directory(), _Directory()
+        self._links: dict[tuple[int, int], str] = {}
+        self._directories: list[tuple[str, int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._from.close()
+        self._to.close()
+
+    def copy(self, entry: Entry, destination: str) -> None:
+        """Copy one entry."""
+        kind = stat.S_IFMT(entry.stat.st_mode)
+        if kind == stat.S_IFDIR:
+            self._copy_directory(entry, destination)
+            return
+        parent, _, name = destination.rpartition("/")
+        self._enter_target(parent)
+        if kind == stat.S_IFREG:
+            self._copy_file(entry, destination, name)
+        elif kind == stat.S_IFLNK:
+            self._copy_link(entry, destination, name)
+        else:
+            raise InvalidInput(
+                f"'{entry.path}' is {_SPECIAL.get(kind, 'a special file')} and cannot be copied",
+                hint="remove it, or name it in .dockerignore",
+            )
+
+    def finish(self) -> None:
+        """Set the mtimes of the directories, now that nothing is made in them any more."""
+        for path, mtime in reversed(self._directories):
+            fd = inroot.open_in_root(self._target, path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.utime(fd, ns=(mtime, mtime))
+            finally:
+                os.close(fd)
+
+    def _copy_directory(self, entry: Entry, destination: str) -> None:
+        parent, _, name = destination.rstrip("/").rpartition("/")
+        if name:
+            self._enter_target(parent)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=self._to.fd)
+        try:
+            fd = inroot.open_in_root(self._target, destination, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ENOENT, errno.ELOOP):
+                raise _in_the_way(destination, "not a directory", "directory") from error
+            raise
+        try:
+            self._set_owner_and_mode(fd, entry.stat)
+        finally:
+            os.close(fd)
+        self._directories.append((destination, entry.stat.st_mtime_ns))
+
+    def _copy_file(self, entry: Entry, destination: str, name: str) -> None:
+        if entry.stat.st_nlink > 1:
+            inode = entry.stat.st_dev, entry.stat.st_ino
+            first = self._links.setdefault(inode, destination)
+            if first != destination:
+                self._make(self._link_to, first, name, destination)
+                return
+        source = self._open_source(entry)
+        try:
+            target = self._make(self._create, "", name, destination)
+            try:
+                filedata.copy_data(source, target, entry.stat)
+                self._set_owner_and_mode(target, entry.stat)
+                # After the owner: a change of owner takes the capabilities away (capabilities(7)).
+                filedata.set_xattrs(target, filedata.xattrs(source))
+                if signature(os.fstat(source)) != signature(entry.stat):
+                    raise changed(entry.path)
+                os.utime(target, ns=(entry.stat.st_mtime_ns, entry.stat.st_mtime_ns))
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+
+    def _copy_link(self, entry: Entry, destination: str, name: str) -> None:
+        self._make(self._symlink, entry.target, name, destination)
+        uid, gid = self._owner or (entry.stat.st_uid, entry.stat.st_gid)
+        os.chown(name, uid, gid, dir_fd=self._to.fd, follow_symlinks=False)
+        times = entry.stat.st_mtime_ns, entry.stat.st_mtime_ns
+        os.utime(name, ns=times, dir_fd=self._to.fd, follow_symlinks=False)
+
+    def _open_source(self, entry: Entry) -> int:
+        """Open what should be a regular file; a named pipe that took its place does not block."""
+        parent, _, name = entry.path.rpartition("/")
+        try:
+            if not self._from.is_at(parent):
+                flags = inroot.O_PATH | os.O_DIRECTORY
+                self._from.move(parent, inroot.open_without_links(self._source, parent, flags))
+            return os.open(name, _READ, dir_fd=self._from.fd)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+                raise changed(entry.path) from error
+            raise
+
+    def _enter_target(self, parent: str) -> None:
+        if not self._to.is_at(parent):
+            flags = inroot.O_PATH | os.O_DIRECTORY
+            self._to.move(parent, inroot.open_in_root(self._target, f"{parent}/", flags))
+
+    def _make(self, make: Callable[[str, str], _T], what: str, name: str, destination: str) -> _T:
+        """Call ``make``; if the name is taken by other than a directory, take that away first."""
+        try:
+            return make(what, name)
+        except FileExistsError:
+            pass
+        try:
+            os.unlink(name, dir_fd=self._to.fd)
+        except IsADirectoryError as error:
+            raise _in_the_way(destination, "a directory", "file") from error
+        return make(what, name)
+
+    def _create(self, _: str, name: str) -> int:
+        return os.open(name, _MAKE, 0o600, dir_fd=self._to.fd)
+
+    def _symlink(self, target: str, name: str) -> None:
+        os.symlink(target, name, dir_fd=self._to.fd)
+
+    def _link_to(self, first: str, name: str) -> None:
+        parent, _, old = first.rpartition("/")
+        flags = inroot.O_PATH | os.O_DIRECTORY
+        fd = inroot.open_in_root(self._target, f"{parent}/", flags)
+        try:
+            os.link(old, name, src_dir_fd=fd, dst_dir_fd=self._to.fd, follow_symlinks=False)
+        finally:
+            os.close(fd)
+
+    def _set_owner_and_mode(self, fd: int, status: os.stat_result) -> None:
+        uid, gid = self._owner or (status.st_uid, status.st_gid)
+        os.fchown(fd, uid, gid)
+        os.fchmod(fd, stat.S_IMODE(status.st_mode))
+
+
+def _in_the_way(destination: str, there: str, wanted: str) -> InvalidInput:
+    return InvalidInput(
+        f"'{destination}' in the image is {there} and cannot be replaced by a {wanted}",
+        hint="choose another destination, or remove it in a RUN before",
+    )

@@ -1,0 +1,28 @@
+"""What an ``OSError`` of a file operation means to the user. Pure."""
+
+from __future__ import annotations
+
+import errno
+
+from kleene.errors import HostUnavailable, InvalidInput, KleeneError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_BAD_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
+
+
+def no_space(failed: str) -> HostUnavailable:
+    """The error for a full file system; ``failed`` says what could not be done."""
+    return HostUnavailable(
+        f"{failed}: no space left",
+        hint="remove what is not needed: klee image prune -a, klee container prune",
+    )
+
+
+def explain(error: OSError, failed: str) -> KleeneError:
+    """The error to show for ``error``; ``failed`` says what could not be done, its subject quoted."""
+    if error.errno in _FULL:
+        return no_space(failed)
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in _BAD_PATH:
+        return InvalidInput(f"{failed}: {reason}")
+    return HostUnavailable(f"{failed}: {reason}")

@@ -1,0 +1,109 @@
+"""Walking a directory tree by file descriptors, without following a link.
+
+What is found is a picture of one moment: each entry carries its stat(2) result, so that who opens the
+file later can tell whether it is still the same. Nothing stays open between two entries' directories.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from kleene.errors import Conflict
+from kleene.host import inroot
+
+
+class Entry(NamedTuple):
+    """A file, directory or link.
+
+    Attributes:
+        path: relative to the root of the walk; ``""`` is the root itself.
+        stat: as lstat(2) gave it.
+        target: of a symbolic link; else empty.
+    """
+
+    path: str
+    stat: os.stat_result
+    target: str = ""
+
+
+Signature = tuple[int, int, int, int, int]
+
+
+def signature(status: os.stat_result) -> Signature:
+    """What changes when a file's content does: device, inode, size, mtime and ctime in nanoseconds."""
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def changed(path: str) -> Conflict:
+    """The error for a file that is not what it was a moment ago."""
+    return Conflict(
+        f"'{path}' changed while it was read",
+        hint="try again when nothing writes to it",
+    )
+
+
+def walk(
+    root: int, path: str = "", *, skip: Callable[[str, bool], bool] | None = None
+) -> Iterator[Entry]:
+    """The directory ``path`` below ``root`` and all in it.
+
+    Names are sorted; a directory comes before what is in it, and its other entries before its
+    subdirectories, so that the entries of one directory are neighbours.
+
+    Args:
+        skip: given a path and whether it is a directory, tells whether to leave it out with all in it.
+
+    Raises:
+        Conflict: a directory vanished or was replaced during the walk.
+        OSError: as open(2).
+    """
+    pending = [path]
+    while pending:
+        here = pending.pop()
+        fd = _open_listed(root, here)
+        try:
+            yield Entry(here, os.fstat(fd))
+            subdirectories = []
+            for entry in _entries(fd, here, skip):
+                if stat.S_ISDIR(entry.stat.st_mode):
+                    subdirectories.append(entry.path)
+                else:
+                    yield entry
+        finally:
+            os.close(fd)
+        pending.extend(reversed(subdirectories))
+
+
+def _open_listed(root: int, path: str) -> int:
+    try:
+        return inroot.open_without_links(root, path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise changed(path) from error
+        raise
+
+
+def _entries(fd: int, directory: str, skip: Callable[[str, bool], bool] | None) -> Iterator[Entry]:
+    prefix = f"{directory}/" if directory else ""
+    with os.scandir(fd) as found:
+        listed = sorted(found, key=lambda item: item.name)
+    for item in listed:
+        path = prefix + item.name
+        if skip is not None and skip(path, item.is_dir(follow_symlinks=False)):
+            continue
+        try:
+            status = item.stat(follow_symlinks=False)
+            target = os.readlink(item.name, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
+        except FileNotFoundError as error:
+            raise changed(path) from error
+        yield Entry(path, status, target)
