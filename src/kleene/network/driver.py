@@ -56,8 +56,21 @@ class LinkDriver(Protocol):
         """
         ...
 
+    async def check_bridge(self, name: str) -> None:
+        """See that the user's own interface can carry the containers of a ``custom`` network.
+
+        Raises:
+            NotFound: there is no interface of that name.
+            InvalidInput: it is not a bridge.
+        """
+        ...
+
     async def delete_link(self, name: str) -> None:
-        """Remove an interface; a name that does not exist is passed over."""
+        """Remove an interface; a name that does not exist is passed over.
+
+        Raises:
+            Conflict: it is a bridge, but not one of Kleene's.
+        """
         ...
 
     async def links(self) -> list[str]:
@@ -78,7 +91,11 @@ class LinkDriver(Protocol):
         ...
 
     async def delete_namespace(self, name: str) -> None:
-        """Remove a namespace with the interfaces in it; one that does not exist is passed over."""
+        """Remove a namespace with the interfaces in it; one that does not exist is passed over.
+
+        The kernel takes the interfaces away when the last process of the namespace is gone, and does so
+        after this returns. That is cheaper than :meth:`detach`, which waits for the kernel.
+        """
         ...
 
     async def namespaces(self) -> list[str]:
@@ -98,13 +115,20 @@ class LinkDriver(Protocol):
         ...
 
 
+ANY_INTERFACE = "*"
+"""In place of the interface to translate on, for a host that has no default route."""
+
+
 @dataclass(frozen=True)
 class NetworkRules:
     """What the firewall does for a network.
 
     Attributes:
         bridge: the interface of the network.
-        nat: interface that outgoing traffic is translated on; ``None`` for no translation.
+        nat: interface that outgoing traffic is translated on; ``ANY_INTERFACE`` for whichever it leaves
+            by; ``None`` for no translation.
+        own: whether the bridge is Kleene's. Traffic through the user's own interface (a ``custom``
+            network) is translated but never filtered, so that ``icc`` and ``internal`` do not apply.
     """
 
     bridge: str
@@ -113,6 +137,7 @@ class NetworkRules:
     nat: str | None
     icc: bool
     internal: bool
+    own: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,7 +170,10 @@ class Firewall(Protocol):
     """The firewall of one daemon; the user's own rules live beside it, untouched."""
 
     async def apply(self, ruleset: Ruleset) -> None:
-        """Replace all rules of this daemon in one transaction; nothing changes if it raises."""
+        """Replace all rules of this daemon in one transaction; nothing changes if it raises.
+
+        The bridges exist already: what the kernel must allow on them is set here too.
+        """
         ...
 
     async def clear(self) -> None:
