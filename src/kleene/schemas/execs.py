@@ -19,8 +19,9 @@ class ExecConfig(msgspec.Struct):
         env: ``NAME=VALUE`` lines, merged over the container's.
         user: ``""`` takes the container's.
         tty: give it a terminal.
-        stdin: keep its standard input open for the client, or let it read end of file. ``None``, which
-            clients of the documented API leave it at: open if the instance is started attached.
+        stdin: keep its standard input open for the client; without it, it reads end of file. The
+            documented API does not have this field, and its clients send input without saying so
+            before: who has none to send must say so.
     """
 
     container_id: str
@@ -28,7 +29,7 @@ class ExecConfig(msgspec.Struct):
     env: list[str] = []
     user: str = ""
     tty: bool = False
-    stdin: bool | None = None
+    stdin: bool = True
 
 
 class ExecStartConfig(msgspec.Struct):
