@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
@@ -62,8 +63,7 @@ class Volumes:
 
     async def _populate(self, name: str, root: Path, destination: str) -> None:
         target = self.mountpoint(name)
-        if not os.listdir(target):  # noqa: PTH208 - one directory of our own
-            await copytree.copy_directory(root, destination, target)
+        await asyncio.to_thread(_fill_if_empty, root, destination, target)
 
     def _get(self, name: str) -> VolumeRecord:
         record = self._store.volumes.get(name)
@@ -122,3 +122,11 @@ class Volumes:
     async def list(self) -> list[Volume]:
         """All volumes, oldest first."""
         return [self._wire(record) for record in self._store.ready()]
+
+
+def _fill_if_empty(root: Path, path: str, target: Path) -> None:
+    """Copy a directory of an image into a volume that has nothing in it yet."""
+    if os.listdir(target):  # noqa: PTH208 - names are enough
+        return
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        copytree.copy_tree(root, path, target)
