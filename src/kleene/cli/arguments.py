@@ -1,0 +1,163 @@
+"""What users write for mounts, ports and variables, read into the API's configurations. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kleene.errors import InvalidInput
+from kleene.schemas.constants import AUTO
+
+_PORT_FORM = "write HOST[:CONTAINER][/tcp|udp] or INTERFACE:HOST:CONTAINER[/tcp|udp]"
+_MOUNT_FORM = "write SOURCE:DESTINATION[:rw|ro]; a SOURCE with '/' first is a path of the host"
+
+
+def container_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The ``ContainerConfig`` of what ``options.container_options`` took.
+
+    Raises:
+        InvalidInput: a mount, port or address cannot be understood.
+    """
+    network = options.get("network")
+    if network is None and (options.get("ip") or options.get("ip6")):
+        raise InvalidInput("an address needs a network", hint="name the network: --network NETWORK")
+    driver = options.get("driver") or ("host" if network is None else "ipnet")
+    if network is not None and driver in ("host", "disabled"):
+        raise InvalidInput(
+            f"a container with driver '{driver}' cannot be on a network",
+            hint="leave out --network, or use --driver ipnet or vnet",
+        )
+    return {
+        "user": options["user"],
+        "env": variables(options["env"], environ),
+        "mounts": [mount(m) for m in options["mount"]],
+        "jail_param": list(options["jailparam"]),
+        "network_driver": driver,
+    }
+
+
+def creation_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The ``ContainerConfig`` of what ``options.creation_options`` took."""
+    return container_config(options, environ) | {
+        "name": options["name"],
+        "image": options["image"],
+        "cmd": list(options["command"]),
+        "persist": options["persist"],
+        "restart_policy": options["restart"],
+        "public_ports": [port(p) for p in options["publish"]],
+        "auto_remove": options["rm"],
+    }
+
+
+def endpoint(
+    network: str, container: str, ip: str | None = None, ip6: str | None = None
+) -> dict[str, Any]:
+    """An ``EndPointConfig``; an address that was not named is taken from the subnet."""
+    return {
+        "container": container,
+        "network": network,
+        "ip_address": AUTO if ip is None else ip,
+        "ip_address6": AUTO if ip6 is None else ip6,
+    }
+
+
+def variables(words: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """``NAME=VALUE`` for each ``NAME=VALUE`` or, of what ``environ`` has, ``NAME``."""
+    return [f"{name}={value}" for name, value in _pairs(words, environ)]
+
+
+def build_arguments(words: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The same as a mapping; the last one of a name counts."""
+    return dict(_pairs(words, environ))
+
+
+def _pairs(words: Sequence[str], environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    pairs = []
+    for word in words:
+        name, given, value = word.partition("=")
+        if not name:
+            raise InvalidInput(f"variable '{word}' has no name", hint="write NAME=VALUE or NAME")
+        if given or name in environ:
+            pairs.append((name, value if given else environ[name]))
+    return pairs
+
+
+def mount(text: str) -> dict[str, Any]:
+    """The ``MountPointConfig`` of ``SOURCE:DESTINATION[:rw|ro]``.
+
+    Raises:
+        InvalidInput: a part is missing, empty or unknown.
+    """
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not parts[0] or not parts[1]:
+        raise InvalidInput(f"mount '{text}' cannot be understood", hint=_MOUNT_FORM)
+    mode = parts[2] if len(parts) == 3 else "rw"
+    if mode not in ("rw", "ro"):
+        raise InvalidInput(f"mount '{text}' has the unknown mode '{mode}'", hint=_MOUNT_FORM)
+    if not parts[1].startswith("/"):
+        raise InvalidInput(
+            f"mount '{text}' has the relative destination '{parts[1]}'",
+            hint="the destination is an absolute path in the container",
+        )
+    return {
+        "type": "nullfs" if parts[0].startswith("/") else "volume",
+        "source": parts[0],
+        "destination": parts[1],
+        "read_only": mode == "ro",
+    }
+
+
+def port(text: str) -> dict[str, Any]:
+    """The ``PublishedPortConfig`` of ``[INTERFACE:]HOST[:CONTAINER][/PROTOCOL]``.
+
+    A port may be a range, ``FIRST-LAST``; the container's may then be left out or just be its first.
+
+    Raises:
+        InvalidInput: a part is missing, no port, or the two ranges differ in length.
+    """
+    ports, slash, protocol = text.partition("/")
+    if slash and protocol not in ("tcp", "udp"):
+        raise InvalidInput(f"port '{text}' has the unknown protocol '{protocol}'", hint=_PORT_FORM)
+    parts = ports.split(":")
+    if len(parts) > 3 or (len(parts) == 3 and not parts[0]):
+        raise InvalidInput(f"port '{text}' cannot be understood", hint=_PORT_FORM)
+    interface = parts.pop(0) if len(parts) == 3 else ""
+    host = _range(text, parts[0])
+    container = _range(text, parts[-1])
+    host_port, container_port = _as_documented(text, host, container)
+    return {
+        "interfaces": [interface] if interface else [],
+        "host_port": host_port,
+        "container_port": container_port,
+        "protocol": protocol or "tcp",
+    }
+
+
+def _range(text: str, ports: str) -> tuple[int, int]:
+    first, _, last = ports.partition("-")
+    low, high = _number(text, first), _number(text, last or first)
+    if low > high:
+        raise InvalidInput(f"port '{text}' has a range that ends before it begins")
+    return low, high
+
+
+def _number(text: str, digits: str) -> int:
+    number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else 0
+    if not 0 < number < 65536:
+        raise InvalidInput(f"port '{text}' has no valid port number '{digits}'", hint=_PORT_FORM)
+    return number
+
+
+def _as_documented(text: str, host: tuple[int, int], container: tuple[int, int]) -> tuple[str, str]:
+    """Ranges as the API writes them: ``FIRST:LAST`` for the host, ``FIRST:*`` for the container."""
+    host_count = host[1] - host[0]
+    if container[1] - container[0] not in (0, host_count):
+        raise InvalidInput(
+            f"port '{text}' has ranges of different lengths",
+            hint="give the container's ports by their first only: 8000-8010:9000",
+        )
+    if host_count == 0:
+        return str(host[0]), str(container[0])
+    if container[0] + host_count > 65535:
+        raise InvalidInput(f"port '{text}' has a range that ends past 65535")
+    return f"{host[0]}:{host[1]}", f"{container[0]}:*"

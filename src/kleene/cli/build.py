@@ -1,0 +1,88 @@
+"""``klee build``: build an image, and show how the build goes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from kleene.cli.arguments import build_arguments, container_config, endpoint
+from kleene.cli.command import command
+from kleene.cli.options import container_options
+from kleene.cli.output import print_error
+from kleene.cli.session import Session, pass_session
+
+_INTERRUPTED = 130
+
+
+@command(
+    examples=(
+        "klee build -t web:latest .",
+        "klee build -f Dockerfile.debug --build-arg VERSION=1.4 .",
+        "klee build --from web:failed@3f2a -t web .",
+    )
+)
+@click.option("--tag", "-t", default="", metavar="NAME[:TAG]", help="Name of the image.")
+@click.option(
+    "--file",
+    "-f",
+    default="Dockerfile",
+    show_default=True,
+    metavar="FILE",
+    help="Dockerfile, relative to PATH.",
+)
+@click.option(
+    "--build-arg",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Value of an ARG; without VALUE, that of klee's environment. Repeatable.",
+)
+@click.option("--from", "base", metavar="IMAGE", help="Start from IMAGE, whatever FROM says.")
+@click.option("--no-cache", is_flag=True, help="Run every step, though a snapshot of it exists.")
+@click.option("--rm", is_flag=True, help="Remove what was built if the build fails.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the image's id.")
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "plain"]),
+    default="auto",
+    show_default=True,
+    help="plain: lines instead of the live view, in a terminal too.",
+)
+@container_options
+@click.argument("path")
+@pass_session
+def build(session: Session, /, **options: Any) -> int:
+    """Build an image from the Dockerfile and the files in PATH.
+
+    PATH is a directory of kleened's host. The container options configure the container that the image is
+    built in. Interrupting klee cancels the build.
+    """
+    from kleene.cli.buildview import choose_view, show_build
+
+    config = build_config(options)
+    live = session.fancy and options["progress"] == "auto"
+    view = choose_view(live=live, quiet=options["quiet"])
+    try:
+        with session.client.images.build(config) as stream:
+            return show_build(stream, view, options["tag"])
+    except KeyboardInterrupt:
+        print_error("the build was cancelled")
+        return _INTERRUPTED
+
+
+def build_config(options: dict[str, Any]) -> dict[str, Any]:
+    """The ``ImageBuildConfig`` of the options of ``build``. Raises InvalidInput."""
+    container = container_config(options, os.environ) | {"image": options["base"]}
+    network = options["network"]
+    return {
+        "context": os.path.abspath(options["path"]),  # noqa: PTH100 - pathlib is dear
+        "dockerfile": options["file"],
+        "tag": options["tag"],
+        "buildargs": build_arguments(options["build_arg"], os.environ),
+        "cleanup": options["rm"],
+        "quiet": options["quiet"],
+        "no_cache": options["no_cache"],
+        "container_config": container,
+        "networks": [endpoint(network, "", options["ip"], options["ip6"])] if network else [],
+    }

@@ -1,0 +1,115 @@
+"""The kinds of click commands that ``klee`` is made of: with examples, and loaded when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class Command(click.Command):
+    """A command whose help ends with examples."""
+
+    def __init__(self, *args: Any, examples: Sequence[str], **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, self.examples)
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is named.
+
+    Args:
+        targets: for each command, where it is: ``module:attribute``.
+        shortcuts: the same for commands that help lists apart.
+        examples: lines that help ends with.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        targets: Mapping[str, str],
+        shortcuts: Mapping[str, str] | None = None,
+        examples: Sequence[str],
+        **attrs: Any,
+    ) -> None:
+        super().__init__(*args, **attrs)
+        self._targets = targets
+        self._shortcuts = shortcuts or {}
+        self._examples = examples
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return [*self._targets, *self._shortcuts]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; ``None`` if there is none of that name."""
+        path = self._targets.get(cmd_name) or self._shortcuts.get(cmd_name)
+        if path is None:
+            return None
+        module, _, attribute = path.partition(":")
+        command: click.Command = getattr(import_module(f"kleene.cli.{module}"), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that ``args`` begin with.
+
+        Raises:
+            UsageError: there is none; the nearest one is suggested.
+        """
+        name = args[0]
+        if name.startswith("-") or self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
+        message = f"unknown command '{ctx.command_path} {name}'"
+        nearest = nearest_of(name, self.list_commands(ctx))
+        hint = f"did you mean '{ctx.command_path} {nearest}'?" if nearest else None
+        raise UsageError(message, ctx, hint)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, then the shortcuts."""
+        for title, targets in (("Commands", self._targets), ("Shortcuts", self._shortcuts)):
+            commands = [(name, self.get_command(ctx, name)) for name in targets]
+            rows = [(name, c.get_short_help_str(70)) for name, c in commands if c is not None]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, self._examples)
+
+
+class UsageError(click.UsageError):
+    """A command line that cannot be understood, with what to type instead."""
+
+    def __init__(self, message: str, ctx: click.Context | None, hint: str | None) -> None:
+        super().__init__(message, ctx)
+        self.hint = hint
+
+
+def command(
+    *, examples: Sequence[str], **attrs: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a command; its docstring is the help. ``attrs`` are click's."""
+    return click.command(cls=Command, examples=examples, **attrs)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    """Write a section of examples, each on a line of its own."""
+    with formatter.section("Examples"):
+        for line in examples:
+            formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+def nearest_of(word: str, words: Sequence[str]) -> str | None:
+    """The one of ``words`` that ``word`` is most likely a slip of; ``None`` if none is near."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, words, n=1)), None)

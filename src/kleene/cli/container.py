@@ -1,0 +1,158 @@
+"""``klee container``: create, stop, rm, update, rename, prune."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kleene.cli.arguments import creation_config, endpoint, variables
+from kleene.cli.command import command
+from kleene.cli.options import (
+    COMMAND_LAST,
+    creation_options,
+    env,
+    force_prompt,
+    jailparam,
+)
+from kleene.cli.output import each
+from kleene.cli.prompt import may_prune
+from kleene.cli.session import Session, pass_session
+from kleene.errors import Conflict, KleeneError
+
+if TYPE_CHECKING:
+    from kleene.client.operations import JsonClient
+
+_NAMES = click.argument("containers", metavar="CONTAINER...", nargs=-1, required=True)
+
+
+@command(
+    examples=(
+        "klee create --name web -n testnet -p 8080:80 web:latest",
+        "klee container create -m data:/var/lib/data -e DEBUG=1 Debian /bin/sleep 60",
+    ),
+    context_settings=COMMAND_LAST,
+)
+@creation_options
+@click.argument("image")
+@click.argument("command", nargs=-1)
+@pass_session
+def create(session: Session, /, **options: Any) -> None:
+    """Create a container from IMAGE: ID|NAME[:TAG][@SNAPSHOT].
+
+    It runs COMMAND, else the image's command, when it is started.
+    """
+    config = creation_config(options, os.environ)
+    click.echo(create_container(session.client, config, options))
+
+
+def create_container(
+    client: JsonClient,
+    config: dict[str, Any],
+    options: dict[str, Any],
+    meanwhile: Callable[[], None] | None = None,
+) -> str:
+    """Create a container and put it on its network; its id. If either fails, nothing is left.
+
+    Args:
+        meanwhile: called while the daemon works.
+    """
+    container = client.containers.create(config, meanwhile=meanwhile)
+    if options["network"] is not None:
+        wanted = endpoint(options["network"], container, options["ip"], options["ip6"])
+        try:
+            client.networks.connect(wanted)
+        except BaseException:
+            with suppress(KleeneError):
+                client.containers.remove(container)
+            raise
+    return container
+
+
+@command(examples=("klee stop web", "klee container stop 3f2a web"))
+@_NAMES
+@pass_session
+def stop(session: Session, containers: Sequence[str]) -> int:
+    """Stop containers: all of their processes."""
+    return each(containers, session.client.containers.stop)
+
+
+@command(examples=("klee rmc web", "klee container rm -f $(klee lsc -q)"))
+@click.option("--force", "-f", is_flag=True, help="Stop the containers first.")
+@_NAMES
+@pass_session
+def rm(session: Session, containers: Sequence[str], force: bool) -> int:
+    """Remove containers, with their file systems."""
+    client = session.client
+
+    def remove(name: str) -> str:
+        if force:
+            with suppress(Conflict):  # it does not run
+                client.containers.stop(name)
+        return client.containers.remove(name)
+
+    return each(containers, remove)
+
+
+@command(
+    examples=(
+        "klee container update --restart on-startup web",
+        "klee container update -e DEBUG=0 -e PORT=80 web /usr/bin/serve",
+    ),
+    context_settings=COMMAND_LAST,
+)
+@click.option("--name", metavar="NAME", help="New name.")
+@click.option("--user", "-u", metavar="USER[:GROUP]", help="Run processes as USER.")
+@env
+@jailparam
+@click.option("--persist/--no-persist", "-P/ ", default=None, help="Spare it when pruning.")
+@click.option(
+    "--restart",
+    type=click.Choice(["no", "on-startup"]),
+    help="Whether to start the container when kleened starts.",
+)
+@click.argument("container")
+@click.argument("command", nargs=-1)
+@pass_session
+def update(session: Session, /, container: str, **options: Any) -> None:
+    """Change a container.
+
+    What is given replaces what was, the whole environment or all jail parameters too. Processes that run
+    keep what they were started with.
+    """
+    config = {
+        "name": options["name"],
+        "user": options["user"],
+        "cmd": list(options["command"]) or None,
+        "env": variables(options["env"], os.environ) or None,
+        "jail_param": list(options["jailparam"]) or None,
+        "persist": options["persist"],
+        "restart_policy": options["restart"],
+    }
+    if all(value is None for value in config.values()):
+        raise click.UsageError("nothing to change: no option and no command was given")
+    click.echo(session.client.containers.update(container, config))
+
+
+@command(examples=("klee container rename brave_turing web",))
+@click.argument("container")
+@click.argument("new_name")
+@pass_session
+def rename(session: Session, container: str, new_name: str) -> None:
+    """Give CONTAINER another name."""
+    click.echo(session.client.containers.update(container, {"name": new_name}))
+
+
+@command(examples=("klee container prune", "klee container prune -f"))
+@force_prompt
+@pass_session
+def prune(session: Session, force: bool) -> int:
+    """Remove all stopped containers, but those created with --persist."""
+    if not may_prune("all stopped containers", force):
+        return 1
+    for container in session.client.containers.prune():
+        click.echo(container)
+    return 0

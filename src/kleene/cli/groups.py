@@ -1,0 +1,78 @@
+"""The groups of commands, one for each kind of object."""
+
+from __future__ import annotations
+
+import click
+
+from kleene.cli.command import LazyGroup
+
+
+@click.group(
+    cls=LazyGroup,
+    targets={
+        "create": "container:create",
+        "run": "execution:run",
+        "start": "execution:start",
+        "stop": "container:stop",
+        "restart": "execution:restart",
+        "rm": "container:rm",
+        "ls": "listing:containers",
+        "inspect": "inspection:container",
+        "exec": "execution:exec_",
+        "update": "container:update",
+        "rename": "container:rename",
+        "prune": "container:prune",
+    },
+    examples=("klee container ls -a", "klee container create --name web web:latest"),
+)
+def container() -> None:
+    """Manage containers."""
+
+
+@click.group(
+    cls=LazyGroup,
+    targets={
+        "build": "build:build",
+        "create": "image:create",
+        "ls": "listing:images",
+        "inspect": "inspection:image",
+        "tag": "image:tag",
+        "rm": "image:rm",
+        "prune": "image:prune",
+    },
+    examples=("klee image create fetch-auto", "klee image inspect web:latest"),
+)
+def image() -> None:
+    """Manage images."""
+
+
+@click.group(
+    cls=LazyGroup,
+    targets={
+        "create": "network:create",
+        "ls": "listing:networks",
+        "inspect": "inspection:network",
+        "rm": "network:rm",
+        "prune": "network:prune",
+        "connect": "network:connect",
+        "disconnect": "network:disconnect",
+    },
+    examples=("klee network create --subnet 10.13.37.0/24 testnet", "klee network ls"),
+)
+def network() -> None:
+    """Manage networks."""
+
+
+@click.group(
+    cls=LazyGroup,
+    targets={
+        "create": "volume:create",
+        "ls": "listing:volumes",
+        "inspect": "inspection:volume",
+        "rm": "volume:rm",
+        "prune": "volume:prune",
+    },
+    examples=("klee volume create data", "klee volume ls"),
+)
+def volume() -> None:
+    """Manage volumes."""

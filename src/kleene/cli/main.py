@@ -1,0 +1,130 @@
+"""Entry point of ``klee``: the root command, exit statuses, and how errors are told.
+
+Exit status 0 is success, 1 a failure, 2 a command line that cannot be understood, 130 an interruption;
+``run``, ``exec`` and ``start`` pass on that of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from kleene import __version__
+from kleene.cli.command import LazyGroup, UsageError
+from kleene.cli.output import print_error, print_failure
+from kleene.cli.session import Session
+from kleene.errors import KleeneError
+
+INTERRUPTED, NOBODY_READS = 130, 141
+
+_SHORTCUTS = {
+    "build": "build:build",
+    "create": "container:create",
+    "exec": "execution:exec_",
+    "run": "execution:run",
+    "start": "execution:start",
+    "stop": "container:stop",
+    "restart": "execution:restart",
+    "lsc": "listing:containers",
+    "lsi": "listing:images",
+    "lsn": "listing:networks",
+    "lsv": "listing:volumes",
+    "isc": "inspection:container",
+    "isi": "inspection:image",
+    "isn": "inspection:network",
+    "isv": "inspection:volume",
+    "rmc": "container:rm",
+    "rmi": "image:rm",
+    "rmn": "network:rm",
+    "rmv": "volume:rm",
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    targets={
+        "container": "groups:container",
+        "image": "groups:image",
+        "network": "groups:network",
+        "volume": "groups:volume",
+        "version": "system:version",
+        "info": "system:info",
+    },
+    shortcuts=_SHORTCUTS,
+    examples=(
+        "klee image create -t Debian fetch-auto",
+        "klee build -t web .",
+        "klee run -it web /bin/sh",
+        "klee --host https://10.0.0.5:8085 lsc -a",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="klee", message="%(prog)s %(version)s")
+@click.option("--config", metavar="FILE", help="Configuration file to use.")
+@click.option(
+    "--theme",
+    type=click.Choice(["fancy", "simple"]),
+    help="How output looks in a terminal; in a pipe it is always simple.  [default: fancy]",
+)
+@click.option(
+    "--host",
+    "-H",
+    metavar="ADDRESS",
+    help="Where kleened listens: http[s]:///PATH for a unix socket, http[s]://HOST[:PORT] for TCP."
+    "  [default: http:///var/run/kleened.sock]",
+)
+@click.option(
+    "--tlsverify/--no-tlsverify",
+    default=None,
+    help="Check the daemon's certificate (https only).  [default: check it]",
+)
+@click.option("--tlscacert", metavar="FILE", help="Trust only certificates signed by this one.")
+@click.option("--tlscert", metavar="FILE", help="Certificate to show to the daemon (PEM).")
+@click.option("--tlskey", metavar="FILE", help="Key of --tlscert, if it is not in the same file.")
+@click.pass_context
+def root(ctx: click.Context, /, **flags: Any) -> None:
+    """Build container images and run them, every state a snapshot."""
+    ctx.obj = Session(flags)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line without its first word; the exit status."""
+    try:
+        status = root.main(list(arguments), prog_name="klee", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        _print_usage_error(error)
+        return error.exit_code
+    except click.ClickException as error:
+        print_error(error.format_message())
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except KleeneError as error:
+        print_failure(error)
+        return 1
+    except BrokenPipeError:
+        # Python would tell of it once more when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return NOBODY_READS
+    return status if isinstance(status, int) else 0
+
+
+def _print_usage_error(error: click.UsageError) -> None:
+    message = error.format_message().rstrip(".")
+    hint = error.hint if isinstance(error, UsageError) else None
+    if hint is None and error.ctx is not None:
+        hint = f"{error.ctx.command_path} --help"
+    print_error(message[:1].lower() + message[1:], hint=hint)
+
+
+def main() -> None:
+    """Run ``klee`` as a program."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,103 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+# What follows the image or container belongs to the command in it, options too.
+COMMAND_LAST = {"allow_interspersed_args": False}
+
+
+def _together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """One decorator of several; help lists them in this order."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+jailparam = click.option(
+    "--jailparam",
+    "-J",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Jail parameter, such as allow.raw_sockets. Repeatable.",
+)
+env = click.option(
+    "--env",
+    "-e",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Environment variable; without VALUE, the one that klee has. Repeatable.",
+)
+ip = click.option("--ip", metavar="ADDRESS", help="IPv4 address; else an unused one of the subnet.")
+ip6 = click.option(
+    "--ip6", metavar="ADDRESS", help="IPv6 address; else an unused one of the subnet."
+)
+force_prompt = click.option("--force", "-f", is_flag=True, help="Do not ask.")
+
+container_options = _together(
+    click.option("--user", "-u", default="", metavar="USER[:GROUP]", help="Run processes as USER."),
+    env,
+    click.option(
+        "--mount",
+        "-m",
+        multiple=True,
+        metavar="SOURCE:DESTINATION[:rw|ro]",
+        help="Mount a volume, or a path of the host if SOURCE begins with '/'. Repeatable.",
+    ),
+    jailparam,
+    click.option(
+        "--driver",
+        "-l",
+        type=click.Choice(["host", "ipnet", "vnet", "disabled"]),
+        help="Network driver.  [default: ipnet with a network, else host]",
+    ),
+    click.option("--network", "-n", metavar="NETWORK", help="Connect the container to NETWORK."),
+    ip,
+    ip6,
+)
+"""Configure a container, also the one that an image is built in."""
+
+creation_options = _together(
+    click.option("--name", metavar="NAME", help="Name of the container; else one is invented."),
+    container_options,
+    click.option(
+        "--publish",
+        "-p",
+        multiple=True,
+        metavar="PORT",
+        help="Publish a port: HOST[:CONTAINER][/PROTOCOL] or INTERFACE:HOST:CONTAINER[/PROTOCOL];"
+        " HOST may be a range, 8000-8010. Repeatable.",
+    ),
+    click.option("--persist", "-P", is_flag=True, help="Spare the container when pruning."),
+    click.option(
+        "--restart",
+        type=click.Choice(["no", "on-startup"]),
+        default="no",
+        show_default=True,
+        help="Whether to start the container when kleened starts.",
+    ),
+    click.option("--rm", is_flag=True, help="Remove the container when it stops."),
+)
+"""Configure a new container."""
+
+process_options = _together(
+    click.option("--detach", "-d", is_flag=True, help="Only start the process; -i overrides this."),
+    click.option("--interactive", "-i", is_flag=True, help="Pass on standard input."),
+    click.option("--tty", "-t", is_flag=True, help="Give the process a terminal."),
+)
+"""Say how a process is connected to ``klee``."""
+
+quiet = click.option(
+    "--quiet", "-q", is_flag=True, help="Print only what the process writes (with -d: the id)."
+)

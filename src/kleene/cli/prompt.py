@@ -1,0 +1,25 @@
+"""Questions before something is removed."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from kleene.errors import InvalidInput
+
+
+def may_prune(what: str, force: bool) -> bool:
+    """Whether the user wants ``what`` to be removed; ``force`` says so already.
+
+    Raises:
+        InvalidInput: there is nobody to ask.
+    """
+    if force:
+        return True
+    click.echo(f"This removes {what}.", err=True)
+    click.echo("Go on? [y/N] ", nl=False, err=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        raise InvalidInput("nobody answered", hint="use --force to remove without a question")
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,50 @@
+"""What the commands of one invocation of ``klee`` share: settings and the client, made when first used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kleene.cli.output import is_terminal
+from kleene.cli.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from kleene.client.operations import JsonClient
+
+
+class Session:
+    """One invocation of ``klee``.
+
+    Args:
+        flags: values of the root command's options; ``None`` for those not given.
+    """
+
+    def __init__(self, flags: Mapping[str, Any]) -> None:
+        self._flags = flags
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings. Raises InvalidInput."""
+        return load_settings(self._flags, os.environ)
+
+    @cached_property
+    def client(self) -> JsonClient:
+        """The client of the daemon. Raises InvalidInput for a host that cannot be understood."""
+        from kleene.client.operations import JsonClient
+        from kleene.client.transport import Tls
+
+        s = self.settings
+        tls = Tls(s.tlsverify, s.tlscacert, s.tlscert, s.tlskey)
+        return JsonClient(s.host, tls=tls)
+
+    @property
+    def fancy(self) -> bool:
+        """Whether output may have lines and colours: asked for, and going to a terminal."""
+        return self.settings.theme == "fancy" and is_terminal()
+
+
+pass_session = click.make_pass_decorator(Session)

@@ -1,0 +1,120 @@
+"""Where the daemon is and how output looks: flags over environment over configuration file.
+
+The file is the one named by ``--config`` or ``KLEE_CONFIG``, else the first that exists of
+``./klee_config.yaml``, ``~/.klee/klee_config.yaml`` and the system's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kleene.errors import InvalidInput
+
+DEFAULT_HOST = "http:///var/run/kleened.sock"
+THEMES = ("fancy", "simple")
+
+_ENVIRONMENT = {
+    "host": "KLEE_HOST",
+    "theme": "KLEE_THEME",
+    "tlsverify": "KLEE_TLS_VERIFY",
+    "tlscacert": "KLEE_TLS_CACERT",
+    "tlscert": "KLEE_TLS_CERT",
+    "tlskey": "KLEE_TLS_KEY",
+}
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+class Settings(NamedTuple):
+    """What was set, or the default."""
+
+    host: str = DEFAULT_HOST
+    theme: str = "fancy"
+    tlsverify: bool = True
+    tlscacert: str | None = None
+    tlscert: str | None = None
+    tlskey: str | None = None
+
+
+def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Put the settings together.
+
+    Args:
+        flags: values of the root command's options by name; ``None`` for those not given.
+
+    Raises:
+        InvalidInput: the configuration file or a value in it, or an environment variable, is not valid.
+    """
+    path = _config_path(flags.get("config"), environ)
+    values = _read_file(path) if path is not None else {}
+    values |= {k: environ[v] for k, v in _ENVIRONMENT.items() if v in environ}
+    values |= {k: v for k, v in flags.items() if v is not None and k in _ENVIRONMENT}
+    # An authority to trust is named to be checked against.
+    if values.get("tlscacert") and "tlsverify" not in values:
+        values["tlsverify"] = True
+    return _checked(values)
+
+
+def _config_path(flag: str | None, environ: Mapping[str, str]) -> str | None:
+    named = flag or environ.get("KLEE_CONFIG")
+    if named:
+        return named
+    system = "/etc/klee" if sys.platform.startswith("linux") else "/usr/local/etc/klee"
+    home = environ.get("HOME", "")
+    places = [".", f"{home}/.klee" if home else "", system]
+    paths = [f"{place}/klee_config.yaml" for place in places if place]
+    return next((p for p in paths if os.access(p, os.F_OK)), None)
+
+
+def _read_file(path: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is dear
+            values = yaml.safe_load(file)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidInput(
+            f"cannot read the configuration file '{path}': {reason}",
+            hint="name another: klee --config FILE",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"the configuration file '{path}' is not valid YAML", details=str(error)
+        ) from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InvalidInput(f"the configuration file '{path}' must hold lines 'NAME: VALUE'")
+    _check_names(path, values)
+    return {k: v for k, v in values.items() if v is not None}
+
+
+def _check_names(path: str, values: Mapping[str, Any]) -> None:
+    for name in values:
+        if name not in _ENVIRONMENT:
+            raise InvalidInput(
+                f"unknown parameter '{name}' in the configuration file '{path}'",
+                hint=f"known are: {', '.join(_ENVIRONMENT)}",
+            )
+
+
+def _checked(values: dict[str, Any]) -> Settings:
+    for name, value in values.items():
+        if name == "tlsverify":
+            values[name] = _boolean(value)
+        elif not isinstance(value, str):
+            raise InvalidInput(f"the value of '{name}' must be text, not '{value}'")
+    theme = values.get("theme", "fancy")
+    if theme not in THEMES:
+        raise InvalidInput(f"unknown theme '{theme}'", hint="known are: fancy, simple")
+    return Settings(**values)
+
+
+def _boolean(value: object) -> bool:
+    word = str(value).lower()
+    if word not in _TRUE + _FALSE:
+        raise InvalidInput(f"the value of 'tlsverify' must be true or false, not '{value}'")
+    return word in _TRUE
