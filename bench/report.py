@@ -60,7 +60,7 @@ def table(lines: Sequence[Line], names: Sequence[str], against: str = "kleene") 
         cells = [cell_text(line, name, against) for name in names]
         out.append(f"| {line.title} | " + " | ".join(cells) + " |")
     reasons = {
-        f"- {name}, {line.title}: {cell.reason}"
+        f"- n/a for {name}: {cell.reason}"
         for line in lines
         for name, cell in line.cells.items()
         if cell.reason

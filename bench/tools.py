@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 # Where root lacks CAP_SYS_RESOURCE a tool that raises its containers' limits cannot start one.
 FILES, PROCESSES = "nofile=1024:1024", "nproc=1024:1024"
@@ -152,8 +152,16 @@ class Docker:
     def import_base(self, archive: Path) -> None:
         self._docker("import", archive, BASE)
 
-    def build(self, context: Path, tag: str, *, cache: bool) -> None:
-        self._docker("build", *([] if cache else ["--no-cache"]), "-q", "-t", tag, context)
+    @property
+    def running(self) -> bool:
+        """Whether its daemon runs."""
+        return self._daemon is not None and self._daemon.poll() is None
+
+    def build(
+        self, context: Path, tag: str, *, cache: bool, env: dict[str, str] | None = None
+    ) -> None:
+        options = [] if cache else ["--no-cache"]
+        self._docker("build", *options, "-q", "-t", tag, context, env=env)
 
     def run(self, *, bridge: bool) -> None:
         self._docker("run", "--rm", *([] if bridge else ["--network", "host"]), BASE, "true")
@@ -174,17 +182,45 @@ class Docker:
         return bytes_of(self.directory / "data")
 
 
-class DockerBuildKit(Docker):
-    """Docker once more, its builds by BuildKit; all else is measured once, as ``docker``."""
+class BuildsOnly:
+    """What a tool answers that runs no containers.
+
+    Attributes:
+        why: the reason in the report.
+    """
+
+    why: ClassVar[str] = "builds only"
+
+    def run(self, *, bridge: bool) -> None:
+        raise Missing(self.why)
+
+    def start_detached(self, name: str) -> None:
+        raise Missing(self.why)
+
+    def create(self, name: str) -> None:
+        raise Missing(self.why)
+
+    def remove(self, names: Sequence[str]) -> None:
+        raise Missing(self.why)
+
+    def list_all(self) -> None:
+        raise Missing(self.why)
+
+    def disk(self) -> int:
+        raise Missing(self.why)
+
+
+class DockerBuildKit(BuildsOnly):
+    """Docker once more, its builds by BuildKit; the daemon and the base image are Docker's."""
 
     name = "docker buildkit"
+    why = "runs containers as Docker does"
 
     def __init__(self, docker: Docker) -> None:
-        super().__init__(docker.directory)
-        self._docker_tool = docker
+        self._tool = docker
 
     def start(self) -> str:
-        if self._docker_tool._daemon is None:
+        if not self._tool.running:
             raise Missing("its daemon does not run")
         return "the same daemon, DOCKER_BUILDKIT=1"
 
@@ -195,9 +231,7 @@ class DockerBuildKit(Docker):
         return None
 
     def build(self, context: Path, tag: str, *, cache: bool) -> None:
-        options = [] if cache else ["--no-cache"]
-        env = {"DOCKER_BUILDKIT": "1"}
-        self._docker("build", *options, "-q", "-t", tag, context, env=env)
+        self._tool.build(context, tag, cache=cache, env={"DOCKER_BUILDKIT": "1"})
 
 
 class Podman:
@@ -215,7 +249,7 @@ class Podman:
             *("--storage-driver", "overlay"),
             *("--cgroup-manager", "cgroupfs"),
             *("--events-backend", "file"),
-            *("--runtime", program("runc") if shutil.which("runc") else "runc"),
+            *("--runtime", program("runc")),
         ]
         self._limits = ["--ulimit", FILES, "--ulimit", PROCESSES]
 
@@ -257,7 +291,7 @@ class Podman:
         return bytes_of(self.directory / "root")
 
 
-class Buildah:
+class Buildah(BuildsOnly):
     """Buildah: builds only."""
 
     name = "buildah"
@@ -289,21 +323,3 @@ class Buildah:
         limits = ["--ulimit", FILES, "--ulimit", PROCESSES]
         runtime = ["--runtime", program("runc")]
         self._buildah("bud", *options, *limits, *runtime, "-q", "-t", tag, context)
-
-    def run(self, *, bridge: bool) -> None:
-        raise Missing("builds only")
-
-    def start_detached(self, name: str) -> None:
-        raise Missing("builds only")
-
-    def create(self, name: str) -> None:
-        raise Missing("builds only")
-
-    def remove(self, names: Sequence[str]) -> None:
-        raise Missing("builds only")
-
-    def list_all(self) -> None:
-        raise Missing("builds only")
-
-    def disk(self) -> int:
-        raise Missing("builds only")
