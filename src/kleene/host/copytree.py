@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 
 from kleene.errors import InvalidInput
 from kleene.host import filedata, inroot, oserrors
+from kleene.host.threads import Stop, in_thread
 from kleene.host.treewalk import Entry, changed, signature, walk
 
 Owner = tuple[int, int]
@@ -33,10 +34,12 @@ _SPECIAL = {
 }
 
 
-def copy_tree(source: inroot.Root, path: str, target: inroot.Root, destination: str = "/") -> None:
-    """Copy the content of the directory ``path`` in one root into the directory ``destination`` of another.
+def copy_tree(
+    source: inroot.Root, path: str, target: inroot.Root, *, stop: Stop | None = None
+) -> None:
+    """Copy the content of the directory ``path`` in one root into another root; blocking, for a thread.
 
-    Owners are kept; the destination, which must exist, gets owner, mode and mtime of the source.
+    Owners are kept; the target itself gets owner, mode and mtime of the source.
 
     Raises:
         InvalidInput: a special file is in the source, or a file is in the way in the target.
@@ -46,10 +49,24 @@ def copy_tree(source: inroot.Root, path: str, target: inroot.Root, destination: 
     """
     base = inroot.open_in_root(source, path, inroot.O_PATH | os.O_DIRECTORY)
     try:
-        entries = ((entry, f"{destination}/{entry.path}") for entry in walk(base))
+        entries = ((e, f"/{e.path}") for e in (stop or Stop()).watched(walk(base)))
         copy_entries(base, entries, target, owner=None)
     finally:
         os.close(base)
+
+
+async def copy_directory(source: inroot.Root, path: str, target: inroot.Root) -> None:
+    """Fill the directory ``target`` with what is in ``path`` of ``source``; nothing if there is none.
+
+    Raises:
+        InvalidInput, Conflict, HostUnavailable: see :func:`copy_tree`.
+    """
+
+    def work(stop: Stop) -> None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            copy_tree(source, path, target, stop=stop)
+
+    await in_thread(work)
 
 
 def copy_entries(

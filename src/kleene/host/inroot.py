@@ -142,15 +142,24 @@ def read_file(root: Root, path: str, limit: int = DEFAULT_LIMIT) -> bytes:
     Raises:
         OSError: as open(2); ``EINVAL``: no regular file; ``EFBIG``: more than ``limit`` bytes.
     """
-    # Opening a FIFO would block and opening a device may act: look first, then open what was looked at.
     fd = open_in_root(root, path, O_PATH)
     try:
-        if not stat_module.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        with open(f"/proc/self/fd/{fd}", "rb") as file:  # noqa: PTH123 - a magic link, not a path
-            data = file.read(limit + 1)
+        return read_opened(fd, path, limit)
     finally:
         os.close(fd)
+
+
+def read_opened(fd: int, path: str, limit: int = DEFAULT_LIMIT) -> bytes:
+    """The whole content of the regular file that ``fd`` was opened on with ``O_PATH``.
+
+    Raises:
+        OSError: see :func:`read_file`.
+    """
+    # Opening a named pipe would block and opening a device may act: look first, then open what was looked at.
+    if not stat_module.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    with open(f"/proc/self/fd/{fd}", "rb") as file:  # noqa: PTH123 - a magic link, not a path
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit} bytes", path)
     return data

@@ -7,7 +7,14 @@ import errno
 from kleene.errors import HostUnavailable, InvalidInput, KleeneError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_BAD_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
+_BAD_INPUT = (
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EINVAL,
+    errno.EFBIG,
+)
 
 
 def no_space(failed: str) -> HostUnavailable:
@@ -23,6 +30,6 @@ def explain(error: OSError, failed: str) -> KleeneError:
     if error.errno in _FULL:
         return no_space(failed)
     reason = (error.strerror or str(error)).lower()
-    if error.errno in _BAD_PATH:
+    if error.errno in _BAD_INPUT:
         return InvalidInput(f"{failed}: {reason}")
     return HostUnavailable(f"{failed}: {reason}")

@@ -1,0 +1,274 @@
+"""The build context: a directory of the host from which a build may take files, and nothing else of the host.
+
+The directory is opened once; every path is resolved below that descriptor (see ``host.inroot``), so a
+link that points out of it is refused, whoever changes the tree meanwhile. A :class:`Selection` is a picture
+of what one COPY takes; copying it later gives just that or a ``Conflict``. Both last as long as their build.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import functools
+import os
+import posixpath
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from kleene.build import patterns
+from kleene.build.digests import FileDigests, MemoryDigests
+from kleene.build.ignore import Ignore
+from kleene.build.selection import Selection, Source
+from kleene.errors import InvalidInput, KleeneError, NotFound
+from kleene.host import inroot, oserrors
+from kleene.host.threads import Stop, in_thread
+from kleene.host.treewalk import Entry, walk
+
+DOCKERFILE_LIMIT = 1024 * 1024
+"""Bytes of the largest Dockerfile or ``.dockerignore``."""
+
+_FIND = inroot.O_PATH
+
+
+class Context:
+    """An open build context. Close it after the build."""
+
+    def __init__(self, path: str, root: int, dockerfile: str, digests: FileDigests) -> None:
+        self.path = path
+        self._root = root
+        self._dockerfile = dockerfile
+        self._digests = digests
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        dockerfile: str = "Dockerfile",
+        digests: FileDigests | None = None,
+    ) -> Self:
+        """Open the directory ``path`` (absolute) as a context.
+
+        Args:
+            dockerfile: its path in the context; ``DOCKERFILE.dockerignore`` goes before ``.dockerignore``.
+            digests: what is known of files' contents; by default nothing.
+
+        Raises:
+            NotFound: there is no such directory.
+            InvalidInput: it is no directory.
+        """
+        text = os.fspath(path)
+        if not text.startswith("/"):
+            raise InvalidInput(f"build context '{text}' is not an absolute path")
+        return cls(text, _open_directory(text), dockerfile, digests or MemoryDigests())
+
+    def close(self) -> None:
+        """Give the directory back."""
+        os.close(self._root)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read_dockerfile(self) -> str:
+        """The text of the Dockerfile.
+
+        Raises:
+            NotFound: there is none at its path.
+            InvalidInput: it lies outside the context, is too large, or is not text in UTF-8.
+        """
+        name = self._dockerfile
+        try:
+            return self._read_text(name)
+        except FileNotFoundError as error:
+            raise NotFound(
+                f"'{name}' is not in the build context '{self.path}'",
+                hint=self._similar(name) or "name the Dockerfile by -f, relative to the context",
+            ) from error
+
+    async def select(self, sources: Sequence[str]) -> Selection:
+        """What a COPY with these sources takes: literal paths or patterns, relative to the context.
+
+        Raises:
+            InvalidInput: a source is not in the context, leads out of it, or is malformed; or
+                ``.dockerignore`` is.
+            Conflict: the context changed meanwhile.
+        """
+
+        def work(stop: Stop) -> Selection:
+            found = [s for pattern in sources for s in self._expand(pattern, stop)]
+            return Selection(self._root, tuple(found), self._digests)
+
+        return await in_thread(work)
+
+    @functools.cached_property
+    def _ignore(self) -> Ignore:
+        for name in (f"{self._dockerfile}.dockerignore", ".dockerignore"):
+            try:
+                return Ignore.parse(self._read_text(name), name)
+            except FileNotFoundError:
+                continue
+        return Ignore()
+
+    def _read_text(self, name: str) -> str:
+        """A small text file of the context; ``FileNotFoundError`` if it is not there."""
+        fd = self._open(name)
+        try:
+            data = inroot.read_opened(fd, name, DOCKERFILE_LIMIT)
+            return data.decode("utf-8-sig")
+        except OSError as error:
+            raise oserrors.explain(error, f"'{name}' cannot be read") from error
+        except UnicodeDecodeError as error:
+            raise InvalidInput(
+                f"'{name}' is not text in UTF-8 (byte {error.start + 1})",
+                hint="save the file as UTF-8",
+            ) from error
+        finally:
+            os.close(fd)
+
+    def _open(self, path: str) -> int:
+        """Find a path, links followed, as a path descriptor; ``FileNotFoundError`` if it is not there."""
+        try:
+            return inroot.open_beneath(self._root, path, _FIND)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise InvalidInput(
+                    f"'{path}' leads out of the build context",
+                    hint="put the file itself into the context: links are followed only inside it",
+                ) from error
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise FileNotFoundError(error.errno, error.strerror, path) from error
+            raise oserrors.explain(error, f"'{path}' cannot be opened") from error
+
+    def _expand(self, source: str, stop: Stop) -> Iterator[Source]:
+        path = _clean(source)
+        if not patterns.is_pattern(path):
+            yield self._source(path, stop)
+            return
+        found = [name for name in self._glob(path) if not self._ignore.excludes(name)]
+        if not found:
+            raise InvalidInput(
+                f"no file in the build context matches '{source}'",
+                hint=f"list what there is: ls -A {self.path}",
+            )
+        for name in found:
+            yield self._source(name, stop)
+
+    def _glob(self, pattern: str) -> list[str]:
+        """The paths that match, sorted. Directories on the way may be links that stay inside."""
+        found = [""]
+        for part in pattern.split("/"):
+            matches = patterns.component(part).match
+            found = [
+                posixpath.join(directory, name)
+                for directory in found
+                for name in self._names(directory)
+                if matches(name)
+            ]
+        return found
+
+    def _names(self, directory: str) -> list[str]:
+        try:
+            fd = inroot.open_beneath(self._root, directory, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return []
+        try:
+            return sorted(os.listdir(fd))  # noqa: PTH208 - by descriptor
+        finally:
+            os.close(fd)
+
+    def _source(self, path: str, stop: Stop) -> Source:
+        try:
+            fd = self._open(path)
+        except FileNotFoundError as error:
+            raise self._missing(path) from error
+        try:
+            status, real = os.fstat(fd), self._real_path(fd)
+        finally:
+            os.close(fd)
+        if stat.S_ISDIR(status.st_mode):
+            entries = tuple(self._walk(real, stop))
+            left_out = real != "" and len(entries) == 1 and self._ignore.excludes(real)
+        else:
+            entries = (Entry(real, status),)
+            left_out = self._ignore.excludes(path) or self._ignore.excludes(real)
+        if left_out:
+            raise InvalidInput(
+                f"'{path}' is left out of the build context by '{self._ignore.source}'",
+                hint=f"add a line '!{path}' to '{self._ignore.source}'",
+            )
+        return Source(posixpath.basename(path), real, entries, stat.S_ISDIR(status.st_mode))
+
+    def _real_path(self, fd: int) -> str:
+        """Where an open file lies, relative to the context, without links."""
+        root = os.readlink(f"/proc/self/fd/{self._root}").rstrip("/")  # noqa: PTH115
+        return os.readlink(f"/proc/self/fd/{fd}").removeprefix(root).lstrip("/")  # noqa: PTH115
+
+    def _walk(self, path: str, stop: Stop) -> Iterable[Entry]:
+        def skip(entry: str, is_directory: bool) -> bool:
+            stop.check()
+            if is_directory and self._ignore.has_exceptions:
+                return False
+            return self._ignore.excludes(entry)
+
+        entries = list(walk(self._root, path, skip=skip))
+        if not self._ignore.has_exceptions:
+            return entries
+        return _without_idle_directories(entries, path, self._ignore)
+
+    def _missing(self, path: str) -> KleeneError:
+        return InvalidInput(
+            f"'{path}' is not in the build context",
+            hint=self._similar(path) or f"COPY takes paths relative to '{self.path}'",
+        )
+
+    def _similar(self, path: str) -> str | None:
+        parent, name = posixpath.split(path)
+        close = difflib.get_close_matches(name, self._names(parent)[:10_000], n=3)
+        if not close:
+            return None
+        return "did you mean " + " or ".join(f"'{posixpath.join(parent, c)}'" for c in close) + "?"
+
+
+def _open_directory(path: str) -> int:
+    try:
+        return os.open(path, _FIND | os.O_DIRECTORY)
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"build context '{path}' does not exist", hint="name a directory that is there"
+        ) from error
+    except NotADirectoryError as error:
+        raise InvalidInput(
+            f"build context '{path}' is not a directory",
+            hint="name the directory that the Dockerfile is in",
+        ) from error
+    except OSError as error:
+        raise oserrors.explain(error, f"build context '{path}' cannot be opened") from error
+
+
+def _clean(source: str) -> str:
+    """A source without ``.`` and ``..``; a leading ``/`` means the context, as in Docker."""
+    path = posixpath.normpath(source.lstrip("/") or ".")
+    if path == ".." or path.startswith("../"):
+        raise InvalidInput(
+            f"'{source}' lies outside the build context",
+            hint="copy it into the context, or build with a context that holds it",
+        )
+    return path
+
+
+def _without_idle_directories(entries: list[Entry], top: str, ignore: Ignore) -> list[Entry]:
+    """The entries that stay, with the directories that are left out but hold one that stays."""
+    needed = {top}
+    for entry in entries:
+        if ignore.excludes(entry.path):
+            continue
+        path = entry.path
+        while path not in needed:
+            needed.add(path)
+            path = posixpath.dirname(path)
+    return [entry for entry in entries if entry.path in needed]

@@ -1,0 +1,126 @@
+"""What one COPY takes out of a build context, and where it goes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kleene.build.digests import FileDigests, tree_digest
+from kleene.errors import InvalidInput
+from kleene.host import inroot, oserrors
+from kleene.host.copytree import Owner, copy_entries
+from kleene.host.threads import Stop, in_thread
+from kleene.host.treewalk import Entry
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, or a directory with all in it.
+
+    Attributes:
+        name: the file's name in a destination directory.
+        path: in the context, without links; ``""`` is the context itself.
+        entries: a directory comes first, then what is in it; of a file, the file alone.
+    """
+
+    name: str
+    path: str
+    entries: tuple[Entry, ...]
+    is_directory: bool
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a COPY takes: a picture of one moment, good as long as its context is open."""
+
+    root: int
+    sources: tuple[Source, ...]
+    digests: FileDigests
+
+    async def digest(self) -> str:
+        """SHA-256 in hex over all that is taken, as it arrives in the image: names, types, modes, contents.
+
+        Raises:
+            Conflict: the context changed since the selection.
+        """
+        return await in_thread(self._digest)
+
+    async def copy_into(
+        self, root: inroot.Root, destination: str, *, directory: bool, owner: Owner = (0, 0)
+    ) -> None:
+        """Copy into an image by Docker's rules.
+
+        A directory's content goes into the destination, which is made with its parents. A file goes into
+        the destination if that is a directory, or else becomes it.
+
+        Args:
+            root: of the image.
+            destination: absolute path in it.
+            directory: the destination was written with a ``/`` at its end.
+            owner: of all that is made.
+
+        Raises:
+            InvalidInput: several files would become one, or a file is where a directory must be, or the
+                other way round.
+            Conflict: the context changed since the selection.
+            HostUnavailable: no space is left.
+        """
+        path = "/" + destination.strip("/")
+
+        def work(stop: Stop) -> None:
+            with inroot.root_fd(root) as target:
+                self._copy(target, path, directory, owner, stop)
+
+        await in_thread(work)
+
+    def _digest(self, stop: Stop) -> str:
+        total = hashlib.sha256()
+        for source in self.sources:
+            name = b"" if source.is_directory else os.fsencode(source.name)
+            total.update(b"%d %d\n%b" % (source.is_directory, len(name), name))
+            entries = stop.watched(source.entries)
+            try:
+                total.update(tree_digest(self.root, source.path, entries, self.digests))
+            except OSError as error:
+                raise oserrors.explain(error, f"'{source.path}' cannot be read") from error
+        return total.hexdigest()
+
+    def _copy(self, root: int, path: str, directory: bool, owner: Owner, stop: Stop) -> None:
+        try:
+            into = directory or _is_directory(root, path)
+            if not into and len(self.sources) > 1 and not all(s.is_directory for s in self.sources):
+                raise InvalidInput(
+                    f"{len(self.sources)} sources cannot become the one file '{path}'",
+                    hint=f"write a '/' at the end of a destination directory: '{path}/'",
+                )
+            into = into or any(source.is_directory for source in self.sources)
+            made = inroot.make_dirs(root, path if into else posixpath.dirname(path), 0o755, *owner)
+        except OSError as error:
+            raise oserrors.explain(error, f"'{path}' cannot be made in the image") from error
+        items = self._placed(path, into=into, fresh=into and bool(made))
+        copy_entries(self.root, stop.watched(items), root, owner=owner)
+
+    def _placed(self, path: str, *, into: bool, fresh: bool) -> Iterator[tuple[Entry, str]]:
+        """Every entry with its path in the image. Only a fresh destination gets a source's own mode."""
+        base = path.rstrip("/")
+        for source in self.sources:
+            if not source.is_directory:
+                yield source.entries[0], f"{base}/{source.name}" if into else path
+                continue
+            start = len(source.path) + 1 if source.path else 0
+            top, *inside = source.entries
+            if fresh:
+                yield top, path
+            for entry in inside:
+                yield entry, f"{base}/{entry.path[start:]}"
+
+
+def _is_directory(root: int, path: str) -> bool:
+    try:
+        os.close(inroot.open_in_root(root, path, inroot.O_PATH | os.O_DIRECTORY))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
