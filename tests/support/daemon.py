@@ -7,7 +7,6 @@ whatever state a test left it.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import signal
@@ -192,6 +191,7 @@ class Daemon:
             for path in mounts_below(self.home):
                 subprocess.run(["umount", path], check=False)
             shutil.rmtree(self.home, ignore_errors=True)
+            shutil.rmtree(f"/run/kleene/{instance_of(self.root)}", ignore_errors=True)
 
 
 def mounts_below(directory: Path) -> list[Path]:
@@ -207,8 +207,3 @@ def mount_type(path: Path) -> str:
         if line.split()[4] == str(path):
             return line.split(" - ")[1].split()[0]
     return ""
-
-
-def environment_without(*names: str) -> dict[str, str]:
-    """The environment of this process without some of its variables."""
-    return {name: value for name, value in os.environ.items() if name not in names}
