@@ -134,8 +134,9 @@ def port(text: str) -> dict[str, Any]:
 
 
 def _range(text: str, ports: str) -> tuple[int, int]:
-    first, _, last = ports.partition("-")
-    low, high = _number(text, first), _number(text, last or first)
+    first, dash, last = ports.partition("-")
+    low = _number(text, first)
+    high = _number(text, last) if dash else low
     if low > high:
         raise InvalidInput(f"port '{text}' has a range that ends before it begins")
     return low, high

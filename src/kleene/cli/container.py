@@ -21,7 +21,7 @@ from kleene.cli.options import (
 from kleene.cli.output import each
 from kleene.cli.prompt import may_prune
 from kleene.cli.session import Session, pass_session
-from kleene.errors import Conflict, KleeneError
+from kleene.errors import KleeneError
 
 if TYPE_CHECKING:
     from kleene.client.operations import JsonClient
@@ -86,15 +86,8 @@ def stop(session: Session, containers: Sequence[str]) -> int:
 @pass_session
 def rm(session: Session, containers: Sequence[str], force: bool) -> int:
     """Remove containers, with their file systems."""
-    client = session.client
-
-    def remove(name: str) -> str:
-        if force:
-            with suppress(Conflict):  # it does not run
-                client.containers.stop(name)
-        return client.containers.remove(name)
-
-    return each(containers, remove)
+    remove = session.client.containers.remove
+    return each(containers, lambda name: remove(name, force=force))
 
 
 @command(

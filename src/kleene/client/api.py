@@ -10,7 +10,7 @@ a stream gives ``Output`` and the ``ServerMessage`` types of ``kleene.schemas.st
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -18,7 +18,6 @@ from kleene.client.address import DEFAULT_HOST
 from kleene.client.failures import DaemonFault
 from kleene.client.operations import (
     DEFAULT_TIMEOUT,
-    Body,
     Containers,
     Images,
     JsonClient,
@@ -34,6 +33,9 @@ from kleene.schemas.networks import Network, NetworkInspect
 from kleene.schemas.stream import ServerMessage
 from kleene.schemas.system import Info, Version
 from kleene.schemas.volumes import Volume, VolumeInspect
+
+if TYPE_CHECKING:
+    from kleene.client.operations import Body
 
 T = TypeVar("T")
 

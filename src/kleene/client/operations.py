@@ -64,9 +64,10 @@ class Containers:
         """All that is known of a container."""
         return self._request("GET", target("containers", ref, "inspect"))
 
-    def remove(self, ref: str) -> str:
-        """Remove a stopped container; its id."""
-        return _id(self._request("DELETE", target("containers", ref)))
+    def remove(self, ref: str, *, force: bool = False) -> str:
+        """Remove a stopped container, or with ``force`` any; its id."""
+        query: dict[str, str | bool] = {"force": True} if force else {}
+        return _id(self._request("DELETE", target("containers", ref, query=query)))
 
     def stop(self, ref: str) -> str:
         """Stop a container; its id. Raises Conflict if it does not run."""
