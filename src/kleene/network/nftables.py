@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -61,7 +62,7 @@ class NftablesFirewall:
         reached, others = bridges_of_local_ports(ruleset)
         async with self._lock:
             await _nft(script)
-            _route_localnet(others, on=False)
+            _route_localnet(self._redirected.difference(reached).union(others), on=False)
             _route_localnet(reached, on=True)
             self._redirected = set(reached)
 
@@ -73,9 +74,18 @@ class NftablesFirewall:
             CommandFailed: the kernel refused.
         """
         async with self._lock:
-            _route_localnet(self._redirected, on=False)
+            _route_localnet(await self._bridges_in_force(), on=False)
             await _nft(render_removal(self._instance))
             self._redirected = set()
+
+    async def _bridges_in_force(self) -> list[str]:
+        """Bridges that the table in the kernel knows: an earlier daemon's too. Format: libnftables-json(5)."""
+        argv = ["nft", "-j", "list", "set", "inet", table_name(self._instance), "bridges"]
+        listed = await process.run(argv)
+        if listed.status != 0:
+            return []
+        objects = json.loads(listed.stdout)["nftables"]
+        return [name for item in objects for name in item.get("set", {}).get("elem", [])]
 
 
 async def _nft(script: str, *options: str) -> None:

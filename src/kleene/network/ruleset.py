@@ -58,7 +58,7 @@ def render(instance: str, ruleset: Ruleset) -> str:
         *_sets(own, ports),
         _chain("loopback", "filter hook prerouting priority raw", _loopback(own)),
         _chain("forward", "filter hook forward priority filter", _forward(own, ports)),
-        _chain("published", None, _published(ports)),
+        _chain("published", None, _published(own, ports)),
         _chain("prerouting", "nat hook prerouting priority dstnat", _prerouting(own, ports)),
         _chain("output", "nat hook output priority -100", _output(ports)),
         _chain("postrouting", "nat hook postrouting priority srcnat", _postrouting(networks)),
@@ -126,10 +126,15 @@ def _forward(own: Sequence[NetworkRules], ports: Sequence[PortRules]) -> Iterato
     yield "oifname @bridges drop"
 
 
-def _published(ports: Sequence[PortRules]) -> Iterator[str]:
-    """For traffic to the host's addresses from the host itself and from containers."""
+def _published(own: Sequence[NetworkRules], ports: Sequence[PortRules]) -> Iterator[str]:
+    """For traffic to the host's addresses from the host itself and from containers. What leads to a
+    user's own interface leaves 127.0.0.1 alone: nothing could come back from there."""
+    subnets = [network.subnet for network in own if network.subnet is not None]
     for port in ports:
-        yield from _redirect(port)
+        address = _address(port, 4)
+        is_own = any(IPv4Address(address) in subnet for subnet in subnets) if address else True
+        guard = "" if is_own else "ip daddr != 127.0.0.0/8 "
+        yield from (f"{guard if ' ipv4 ' in rule else ''}{rule}" for rule in _redirect(port))
 
 
 def _prerouting(own: Sequence[NetworkRules], ports: Sequence[PortRules]) -> Iterator[str]:
