@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,8 +49,6 @@ def test_every_option_is_described(path: str) -> None:
 
 
 def test_every_dependency_is_justified() -> None:
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
     names = [text.partition(">")[0].strip() for text in wanted]
