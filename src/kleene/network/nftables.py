@@ -79,7 +79,7 @@ class NftablesFirewall:
             self._redirected = set()
 
     async def _bridges_in_force(self) -> list[str]:
-        """Bridges that the table in the kernel knows: an earlier daemon's too. Format: libnftables-json(5)."""
+        """Bridges that the table in the kernel knows, an earlier daemon's too (libnftables-json(5))."""
         argv = ["nft", "-j", "list", "set", "inet", table_name(self._instance), "bridges"]
         listed = await process.run(argv)
         if listed.status != 0:
