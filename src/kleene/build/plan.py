@@ -1,0 +1,377 @@
+"""The plan: from instructions to steps, when the parent image and the build arguments are known.
+
+Pure: it decides, the solver does. Two calls, because what FROM names has to be looked up in between:
+:func:`base_reference`, then :func:`plan`. Where Kleene's reference says nothing, instructions mean what
+Docker's reference says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kleene.build.paths import in_context, is_directory, join
+from kleene.build.scope import PROXY_ARGUMENTS, Scope, check_build_args
+from kleene.build.script import script_argv
+from kleene.build.steps import (
+    ConfigStep,
+    CopyStep,
+    FromStep,
+    InlineFile,
+    RunStep,
+    Step,
+    WorkdirStep,
+    step_key,
+)
+from kleene.dockerfile.document import Dockerfile, Stage
+from kleene.dockerfile.excerpt import quoted
+from kleene.dockerfile.expand import expand
+from kleene.dockerfile.heredoc import Heredoc
+from kleene.dockerfile.instructions import (
+    Arg,
+    Cmd,
+    Command,
+    Copy,
+    Env,
+    ExecForm,
+    Instruction,
+    Run,
+    ScriptForm,
+    ShellForm,
+    User,
+    Workdir,
+)
+from kleene.dockerfile.source import Range
+from kleene.dockerfile.words import Word
+from kleene.errors import InvalidInput
+from kleene.names import ImageReference, parse_image_reference
+
+__all__ = [
+    "ConfigStep",
+    "CopyStep",
+    "FromStep",
+    "ImageConfig",
+    "InlineFile",
+    "Plan",
+    "RunStep",
+    "Step",
+    "WorkdirStep",
+    "base_reference",
+    "plan",
+    "step_key",
+]
+
+SHELL = ("/bin/sh", "-c")
+"""What the shell form of a command is given to."""
+
+MAX_STRING = 131071
+"""Bytes of one argument or ``NAME=VALUE`` that the kernel passes on (execve(2): 32 pages, NUL included)."""
+
+MAX_ENVIRONMENT = 1 << 20
+"""Bytes of a whole environment; execve(2) allows a quarter of the stack limit for it and the arguments."""
+
+_MODE = re.compile(r"0*[0-7]{1,4}")
+_USER = re.compile(r"[^\s:\x00-\x1f\x7f]+(:[^\s:\x00-\x1f\x7f]+)?")
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What an image says of the containers made from it.
+
+    Attributes:
+        cmd: the default command; empty if there is none.
+        env: ``NAME=VALUE``, in the order in which they were set.
+        user: ``""`` is root.
+        workdir: absolute.
+    """
+
+    cmd: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = "/"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build does, in order, and the configuration of its image.
+
+    Attributes:
+        warnings: what the user should change, one a line; those of the Dockerfile come with their place.
+    """
+
+    steps: tuple[Step, ...]
+    config: ImageConfig
+    warnings: tuple[str, ...] = ()
+
+
+def base_reference(
+    dockerfile: Dockerfile, build_args: Mapping[str, str], override: str = ""
+) -> ImageReference:
+    """The image that the build starts from.
+
+    Args:
+        override: a reference that takes the place of the one in FROM, if not empty.
+
+    Raises:
+        DockerfileError: FROM names no image, or the file has more than one FROM.
+        InvalidInput: ``override`` or a build argument is not valid.
+    """
+    check_build_args(build_args)
+    if override:
+        return parse_image_reference(override)
+    image = _only_stage(dockerfile).base.image
+    arguments = _global_arguments(dockerfile, build_args)
+    text = expand(image, arguments, escape=dockerfile.escape)
+    if not text:
+        raise image.error(
+            "FROM names nothing: its variables are empty",
+            "give the ARG before FROM a default, or a value with --build-arg",
+        )
+    try:
+        return parse_image_reference(text)
+    except InvalidInput as error:
+        raise image.error(error.message, error.hint) from None
+
+
+def plan(
+    dockerfile: Dockerfile,
+    base: ImageConfig,
+    build_args: Mapping[str, str],
+    *,
+    override: str = "",
+    user: str = "",
+    env: Sequence[str] = (),
+) -> Plan:
+    """Decide what a build does.
+
+    Args:
+        base: configuration of the image that :func:`base_reference` names.
+        override: as given to :func:`base_reference`.
+        user: who runs commands until the first USER; ``""``: the user of the parent. The image does
+            not keep it.
+        env: environment of the build container: for RUN only, weaker than a later ENV.
+
+    Raises:
+        DockerfileError: an instruction cannot be carried out, whatever the context and the image hold.
+        InvalidInput: a build argument is not valid.
+    """
+    check_build_args(build_args)
+    return _Planner(dockerfile, base, build_args, user=user, env=env).plan(override)
+
+
+class _Planner:
+    """One walk over the instructions of a stage."""
+
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        base: ImageConfig,
+        build_args: Mapping[str, str],
+        *,
+        user: str,
+        env: Sequence[str],
+    ) -> None:
+        self._dockerfile = dockerfile
+        self._stage = _only_stage(dockerfile)
+        self._build_args = build_args
+        arguments = _global_arguments(dockerfile, build_args)
+        self._scope = Scope(base.env, env, build_args, arguments)
+        self._config = base
+        self._user = user or base.user
+        self._count = 0
+        self._checked_env: tuple[str, ...] = ()
+
+    def plan(self, override: str) -> Plan:
+        steps: list[Step] = [
+            ConfigStep(*self._head(argument)) for argument in self._dockerfile.arguments
+        ]
+        start = FromStep(*self._head(self._stage.base))
+        steps.append(replace(start, text=f"FROM {override}") if override else start)
+        steps.extend(self._step(instruction) for instruction in self._stage.instructions)
+        config = replace(self._config, env=self._scope.env)
+        return Plan(tuple(steps), config, self._warnings())
+
+    def _warnings(self) -> tuple[str, ...]:
+        declared = {
+            argument.name
+            for instruction in (*self._dockerfile.arguments, *self._stage.instructions)
+            if isinstance(instruction, Arg)
+            for argument in instruction.arguments
+        }
+        unused = sorted(self._build_args.keys() - declared - PROXY_ARGUMENTS)
+        return (
+            *(str(warning) for warning in self._dockerfile.warnings),
+            *(f"build argument {quoted(name)} is declared by no ARG" for name in unused),
+        )
+
+    def _head(self, instruction: Instruction) -> tuple[int, str, Range]:
+        """What every step has."""
+        self._count += 1
+        return self._count, instruction.statement.text, instruction.range
+
+    def _step(self, instruction: Instruction) -> Step:
+        match instruction:
+            case Run():
+                return self._run(instruction)
+            case Copy():
+                return self._copy(instruction)
+            case Workdir():
+                return self._workdir(instruction)
+            case Env():
+                self._env(instruction)
+            case Arg():
+                self._arg(instruction)
+            case User():
+                self._user = self._name_of_user(instruction.user)
+                self._config = replace(self._config, user=self._user)
+            case Cmd():
+                self._config = replace(self._config, cmd=_argv(instruction.command))
+        return ConfigStep(*self._head(instruction))
+
+    def _run(self, run: Run) -> RunStep:
+        env = self._scope.run_env()
+        if env is not self._checked_env and sum(map(_size, env)) > MAX_ENVIRONMENT:
+            raise run.statement.keyword.error(
+                f"the environment is longer than {MAX_ENVIRONMENT} bytes",
+                "shorten the values of ENV and ARG before this line",
+            )
+        self._checked_env = env
+        args = _argv(run.command)
+        cwd, proxies = self._config.workdir, self._scope.proxies
+        return RunStep(*self._head(run), args, env, cwd, self._user, proxies)
+
+    def _workdir(self, workdir: Workdir) -> WorkdirStep:
+        path = join(self._config.workdir, self._not_empty(workdir.path, "the path"))
+        self._config = replace(self._config, workdir=path)
+        return WorkdirStep(*self._head(workdir), path, self._user)
+
+    def _env(self, env: Env) -> None:
+        # All values see the variables as they were before the instruction.
+        expanded = [(name, self._expand(name), self._expand(value)) for name, value in env.pairs]
+        for word, name, value in expanded:
+            if not name or "=" in name:
+                raise word.error(f"{quoted(name)} cannot be the name of a variable")
+            _check_size(word, f"variable {quoted(name)}", f"{name}={value}")
+            self._scope.set_env(name, value)
+
+    def _arg(self, arg: Arg) -> None:
+        for argument in arg.arguments:
+            default = argument.default
+            if default is None or self._scope.is_given(argument.name):
+                value = self._scope.declare(argument.name, None)
+            else:
+                value = self._scope.declare(argument.name, self._expand(default))
+            what = f"build argument {quoted(argument.name)}"
+            _check_size(argument.word, what, f"{argument.name}={value or ''}")
+
+    def _copy(self, copy: Copy) -> CopyStep:
+        sources = tuple(self._source(s) for s in copy.sources if isinstance(s, Word))
+        files = tuple(self._inline(s) for s in copy.sources if isinstance(s, Heredoc))
+        written = self._not_empty(copy.destination, "the destination")
+        if len(copy.sources) > 1 and not is_directory(written):
+            raise copy.destination.error(
+                f"several sources cannot all be copied to {quoted(written)}",
+                f"end the destination with a '/': {written}/",
+            )
+        return CopyStep(
+            *self._head(copy),
+            sources,
+            join(self._config.workdir, written),
+            is_directory(written),
+            None if copy.chown is None else self._name_of_user(copy.chown),
+            None if copy.chmod is None else self._mode(copy.chmod),
+            files,
+        )
+
+    def _source(self, word: Word) -> str:
+        pattern = self._not_empty(word, "the source")
+        path = in_context(pattern)
+        if path is None:
+            raise word.error(
+                f"source {quoted(pattern)} is outside the context",
+                "copy the file into the context, or build with a directory above as context",
+            )
+        return path
+
+    def _inline(self, heredoc: Heredoc) -> InlineFile:
+        name = heredoc.start.name
+        if "/" in name or name in (".", ".."):
+            raise heredoc.start.word.error(f"{quoted(name)} cannot be the name of a file")
+        if not heredoc.start.expand:
+            return InlineFile(name, heredoc.content)
+        body = replace(heredoc.body, text=heredoc.content)
+        return InlineFile(name, expand(body, self._scope.variables, quotes=False))
+
+    def _name_of_user(self, word: Word) -> str:
+        user = self._not_empty(word, "the user")
+        if _USER.fullmatch(user) is None:
+            raise word.error(
+                f"{quoted(user)} is not a user", "write USER, USER:GROUP, or their ids"
+            )
+        return user
+
+    def _mode(self, word: Word) -> int:
+        mode = self._not_empty(word, "the mode")
+        if _MODE.fullmatch(mode) is None:
+            raise word.error(f"{quoted(mode)} is not an octal mode", "write it like --chmod=0755")
+        return int(mode, 8)
+
+    def _not_empty(self, word: Word, what: str) -> str:
+        value = self._expand(word)
+        if not value:
+            raise word.error(
+                f"{what} is empty",
+                "give its variables a value: ${NAME:-VALUE} has one if NAME has none",
+            )
+        return value
+
+    def _expand(self, word: Word) -> str:
+        return expand(word, self._scope.variables, escape=self._dockerfile.escape)
+
+
+def _argv(command: Command | ScriptForm) -> tuple[str, ...]:
+    match command:
+        case ExecForm(words):
+            argv = tuple(word.text for word in words)
+        case ShellForm(word):
+            words, argv = (word,), (*SHELL, word.text)
+        case ScriptForm(heredoc):
+            words = (replace(heredoc.start.word, text=heredoc.content),)
+            argv = script_argv(heredoc.content) or (*SHELL, heredoc.content)
+    for word in words:
+        _check_size(word, "an argument of the command", word.text)
+    return argv
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def _check_size(word: Word, what: str, text: str) -> None:
+    size = _size(text)
+    if size > MAX_STRING:
+        raise word.error(
+            f"{what} has {size} bytes; the kernel passes on {MAX_STRING}",
+            "put the text into a file and COPY it",
+        )
+
+
+def _only_stage(dockerfile: Dockerfile) -> Stage:
+    if len(dockerfile.stages) > 1:
+        raise dockerfile.stages[1].base.statement.keyword.error(
+            "a second FROM: builds with several stages are not supported yet",
+            "split the file, and name the first image in the second one's FROM",
+        )
+    return dockerfile.stages[0]
+
+
+def _global_arguments(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> dict[str, str]:
+    """The values of the arguments before FROM."""
+    values: dict[str, str] = {}
+    for argument in (a for arg in dockerfile.arguments for a in arg.arguments):
+        if argument.name in build_args:
+            values[argument.name] = build_args[argument.name]
+        elif argument.default is not None:
+            values[argument.name] = expand(argument.default, values, escape=dockerfile.escape)
+    return values

@@ -1,0 +1,116 @@
+"""The variables in scope while a Dockerfile is planned. Pure; lives as long as one call of ``plan``."""
+
+from __future__ import annotations
+
+import re
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
+
+from kleene.dockerfile.excerpt import quoted
+from kleene.errors import InvalidInput
+
+PROXY_ARGUMENTS = frozenset(
+    name
+    for scheme in ("HTTP", "HTTPS", "FTP", "NO", "ALL")
+    for name in (f"{scheme}_PROXY", f"{scheme.lower()}_proxy")
+)
+"""Build arguments that every RUN gets without an ARG (Dockerfile reference, "Predefined ARGs")."""
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+class Scope:
+    """What ``$name`` means, and the environment of a RUN, at one place of a stage.
+
+    ENV wins over ARG of the same name; the environment of the parent image counts as ENV.
+
+    Args:
+        inherited: environment of the parent image.
+        container: environment of the build container: seen by RUN, not kept in the image.
+        build_args: what the user gave.
+        arguments: what the ARG instructions before FROM came to.
+    """
+
+    def __init__(
+        self,
+        inherited: Iterable[str],
+        container: Iterable[str],
+        build_args: Mapping[str, str],
+        arguments: Mapping[str, str],
+    ) -> None:
+        self._env = _entries(inherited)
+        self._container = _entries(container)
+        self._build_args = build_args
+        self._global = arguments
+        self._args: dict[str, str] = {}
+        self._declared: set[str] = set()
+        self._run_env: tuple[str, ...] | None = None
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """For expansion."""
+        return ChainMap(self._env, self._args)
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        """What the image keeps."""
+        return tuple(f"{name}={value}" for name, value in self._env.items())
+
+    @property
+    def proxies(self) -> frozenset[str]:
+        """Names of the proxy variables that :attr:`run_env` has for no other reason."""
+        return frozenset(self._proxies())
+
+    def set_env(self, name: str, value: str) -> None:
+        self._env[name] = value
+        self._container.pop(name, None)
+        self._run_env = None
+
+    def is_given(self, name: str) -> bool:
+        """Whether the user gave a value for the argument, so that its default is not wanted."""
+        return name in self._build_args
+
+    def declare(self, name: str, default: str | None) -> str | None:
+        """Bring an argument into scope: the user's value, its default, or what it was before FROM.
+
+        Returns:
+            Its value; ``None`` if it has none from this declaration.
+        """
+        self._declared.add(name)
+        value = self._build_args.get(name, self._global.get(name) if default is None else default)
+        if value is not None:
+            self._args[name] = value
+        self._run_env = None
+        return value
+
+    def run_env(self) -> tuple[str, ...]:
+        """The environment of a RUN, as ``NAME=VALUE``."""
+        if self._run_env is None:
+            merged = self._proxies() | self._args | self._env | self._container
+            self._run_env = tuple(f"{name}={value}" for name, value in merged.items())
+        return self._run_env
+
+    def _proxies(self) -> dict[str, str]:
+        given = {n: v for n, v in self._build_args.items() if n in PROXY_ARGUMENTS}
+        # Programs differ in which case they read, so as in BuildKit each stands for both.
+        both = {twin: v for n, v in given.items() for twin in (n.upper(), n.lower())}
+        taken = self._declared | self._env.keys() | self._container.keys()
+        return {n: v for n, v in (both | given).items() if n not in taken}
+
+
+def check_build_args(build_args: Mapping[str, str]) -> None:
+    """Refuse what can be no variable.
+
+    Raises:
+        InvalidInput: a name is empty or has ``=`` in it, or there is a NUL character.
+    """
+    for name, value in build_args.items():
+        if not name or "=" in name or _NO_TEXT.search(name + value):
+            raise InvalidInput(
+                f"build argument {quoted(name)} is not valid",
+                hint="give it as NAME=VALUE, in characters other than NUL",
+            )
+
+
+def _entries(env: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (entry.partition("=") for entry in env)}

@@ -1,0 +1,137 @@
+"""The steps of a build, and the keys of the states after them.
+
+Pure. A step is all that the solver needs to know of an instruction: everything is expanded, every path is
+absolute, nothing refers to what other steps did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from kleene.dockerfile.source import Range
+
+
+@dataclass(frozen=True)
+class Step:
+    """An instruction of the Dockerfile.
+
+    Attributes:
+        number: from 1.
+        text: the instruction as it was written, on one line, to be shown.
+        range: its place in the Dockerfile.
+    """
+
+    number: int
+    text: str
+    range: Range
+
+    def canonical(self) -> str | None:
+        """What of the step decides the state after it; ``None`` if it changes no file."""
+        return None
+
+
+@dataclass(frozen=True)
+class FromStep(Step):
+    """The state to start from, which was looked up before there was a plan."""
+
+
+@dataclass(frozen=True)
+class ConfigStep(Step):
+    """ENV, ARG, USER, CMD: known to the steps after it and to the image's configuration."""
+
+
+@dataclass(frozen=True)
+class RunStep(Step):
+    """A command to run in the build container. The state after it has a snapshot.
+
+    Attributes:
+        args: the argument vector.
+        env: the environment, as ``NAME=VALUE``.
+        cwd: the working directory, absolute.
+        user: ``NAME|UID[:GROUP|GID]``; ``""`` is root.
+        proxies: names of variables in ``env`` that do not count for the key: a proxy is a way to the
+            same files.
+    """
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    user: str
+    proxies: frozenset[str] = frozenset()
+
+    def canonical(self) -> str:
+        env = sorted(entry for entry in self.env if entry.partition("=")[0] not in self.proxies)
+        return json.dumps(["RUN", self.args, env, self.cwd, self.user])
+
+
+@dataclass(frozen=True)
+class InlineFile:
+    """A file that stands in the Dockerfile itself: mode 0644 unless the step says otherwise."""
+
+    name: str
+    content: str
+
+
+@dataclass(frozen=True)
+class CopyStep(Step):
+    """Files to copy from the context. The state after it has a snapshot.
+
+    Attributes:
+        sources: patterns, relative to the context, none of which leads out of it by its text; ``.``
+            is the context itself.
+        files: files to write, after those of ``sources``.
+        destination: absolute and clean.
+        into_directory: the destination was written as a directory: with a ``/`` at its end.
+        chown: ``USER[:GROUP]``, to be looked up in the image; ``None`` is root.
+        chmod: mode for all that is copied; ``None`` keeps each its own.
+    """
+
+    sources: tuple[str, ...]
+    destination: str
+    into_directory: bool
+    chown: str | None = None
+    chmod: int | None = None
+    files: tuple[InlineFile, ...] = ()
+
+    def canonical(self) -> str:
+        files = [(file.name, file.content) for file in self.files]
+        where = [self.sources, files, self.destination, self.into_directory]
+        return json.dumps(["COPY", *where, self.chown, self.chmod])
+
+
+@dataclass(frozen=True)
+class WorkdirStep(Step):
+    """A directory to make if it is missing. It is part of the next step's snapshot.
+
+    Attributes:
+        path: absolute and clean.
+        user: owner of the directories that are made; as in :class:`RunStep`.
+    """
+
+    path: str
+    user: str
+
+    def canonical(self) -> str:
+        return json.dumps(["WORKDIR", self.path, self.user])
+
+
+def step_key(
+    parent_key: str, step: Step, *, copied_digest: str | None = None, environment: str = ""
+) -> str:
+    """The key in the build cache of the state after a step: 64 hex digits.
+
+    Steps that change no file leave the key as it is: what they decide is in the keys of the steps that
+    it matters to.
+
+    Args:
+        parent_key: of the state before the step; the id of the snapshot that the build starts from.
+        copied_digest: of what a :class:`CopyStep` copies from the context, with the names.
+        environment: canonical text of what else the state may depend on: mounts, the container's options.
+    """
+    canonical = step.canonical()
+    if canonical is None:
+        return parent_key
+    said = json.dumps([parent_key, canonical, copied_digest, environment])
+    return hashlib.sha256(said.encode()).hexdigest()

@@ -1,0 +1,98 @@
+"""A whole Dockerfile: the arguments before the first FROM, and the stages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kleene.dockerfile.instructions import (
+    Arg,
+    From,
+    Instruction,
+    Reading,
+    read_instruction,
+)
+from kleene.dockerfile.parser import parse
+from kleene.dockerfile.source import DockerfileError, DockerfileWarning, Source
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A ``FROM`` and what follows it.
+
+    Attributes:
+        index: from 0.
+    """
+
+    index: int
+    base: From
+    instructions: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True)
+class Dockerfile:
+    """A Dockerfile, understood but not expanded.
+
+    Attributes:
+        arguments: the ``ARG`` instructions before the first ``FROM``.
+        stages: at least one.
+    """
+
+    source: Source
+    escape: str
+    arguments: tuple[Arg, ...]
+    stages: tuple[Stage, ...]
+    warnings: tuple[DockerfileWarning, ...]
+
+
+def read_dockerfile(source: Source) -> Dockerfile:
+    """Read a Dockerfile.
+
+    Raises:
+        DockerfileError: it cannot be understood; the first fault in the file's order of what is wrong
+            with its lines, else of what is wrong with its instructions.
+    """
+    syntax = parse(source)
+    reading = Reading(syntax.escape, list(syntax.warnings))
+    instructions = [read_instruction(statement, reading) for statement in syntax.statements]
+    arguments, rest = _split_arguments(source, instructions)
+    stages = _stages(rest)
+    warnings = tuple(sorted(reading.warnings, key=lambda warning: warning.range.start))
+    return Dockerfile(source, syntax.escape, arguments, stages, warnings)
+
+
+def _split_arguments(
+    source: Source, instructions: list[Instruction]
+) -> tuple[tuple[Arg, ...], list[Instruction]]:
+    arguments: list[Arg] = []
+    for number, instruction in enumerate(instructions):
+        if isinstance(instruction, From):
+            return tuple(arguments), instructions[number:]
+        if not isinstance(instruction, Arg):
+            keyword = instruction.statement.keyword
+            raise keyword.error(
+                f"{instruction.statement.name} before FROM",
+                "begin with FROM; nothing but ARG may come before it",
+            )
+        arguments.append(instruction)
+    raise _no_from(source, arguments)
+
+
+def _no_from(source: Source, arguments: list[Arg]) -> DockerfileError:
+    hint = "begin with FROM NAME[:TAG]"
+    if arguments:
+        keyword = arguments[-1].statement.keyword
+        return keyword.error("no FROM: the file has nothing but ARG in it", hint)
+    return DockerfileError(
+        source, source.range(0, 0), "no FROM: the file has no instruction in it", hint
+    )
+
+
+def _stages(instructions: Iterable[Instruction]) -> tuple[Stage, ...]:
+    stages: list[tuple[From, list[Instruction]]] = []
+    for instruction in instructions:
+        if isinstance(instruction, From):
+            stages.append((instruction, []))
+        else:
+            stages[-1][1].append(instruction)
+    return tuple(Stage(index, base, tuple(content)) for index, (base, content) in enumerate(stages))

@@ -1,0 +1,184 @@
+"""The text of a Dockerfile, places in it, and what is said about a place: errors and warnings.
+
+Pure. A :class:`Source` lives as long as the build that reads it. Lines and columns count from 1, columns
+in characters, as editors do.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from kleene.dockerfile.excerpt import excerpt, visible
+from kleene.errors import InvalidInput
+
+_BYTE_ORDER_MARK = "\ufeff"
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place between two characters: the one at ``column`` comes next."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Range:
+    """From ``start`` up to, not including, ``end``."""
+
+    start: Position
+    end: Position
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Dockerfile as it was written.
+
+    Attributes:
+        name: what the user calls the file; for messages.
+        text: without a byte order mark; line ends as they were.
+    """
+
+    name: str
+    text: str = field(repr=False)
+
+    @classmethod
+    def from_bytes(cls, name: str, data: bytes) -> Source:
+        """Decode a file.
+
+        Raises:
+            DockerfileError: the bytes are not UTF-8, or there is a NUL among them.
+        """
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _not_utf8(name, data, error) from None
+        return cls.from_text(name, text)
+
+    @classmethod
+    def from_text(cls, name: str, text: str) -> Source:
+        """Take text as it came over the wire.
+
+        Raises:
+            DockerfileError: there is a NUL or half a surrogate pair in it.
+        """
+        source = cls(name, text.removeprefix(_BYTE_ORDER_MARK))
+        bad = _NO_TEXT.search(source.text)
+        if bad is not None:
+            what = "NUL byte" if bad.group() == "\0" else "half a character"
+            where = source.range(bad.start(), bad.end())
+            raise DockerfileError(source, where, f"{what} in a Dockerfile", "remove it")
+        return source
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        starts = [0]
+        offset = self.text.find("\n")
+        while offset >= 0:
+            starts.append(offset + 1)
+            offset = self.text.find("\n", offset + 1)
+        return starts
+
+    @property
+    def line_count(self) -> int:
+        """Number of lines; what follows the last line end is a line too."""
+        return len(self._line_starts)
+
+    def line(self, number: int) -> str:
+        """A line without its end."""
+        start = self._line_starts[number - 1]
+        end = self._line_starts[number] if number < self.line_count else len(self.text)
+        return self.text[start:end].rstrip("\r\n")
+
+    def position(self, offset: int) -> Position:
+        """The place of a character of ``text``, or of its end."""
+        line = bisect_right(self._line_starts, offset)
+        return Position(line, offset - self._line_starts[line - 1] + 1)
+
+    def range(self, start: int, end: int) -> Range:
+        """The range between two offsets into ``text``."""
+        return Range(self.position(start), self.position(end))
+
+
+class DockerfileError(InvalidInput):
+    """A Dockerfile cannot be understood or asks for what is not allowed.
+
+    ``message`` begins with ``FILE:LINE:COLUMN``; ``details`` shows the line, the place and the remedy.
+
+    Args:
+        source: the Dockerfile.
+        range: the place at fault.
+        reason: the fact, as in :class:`~kleene.errors.KleeneError`.
+        hint: the remedy.
+    """
+
+    def __init__(self, source: Source, range: Range, reason: str, hint: str | None = None) -> None:  # noqa: A002
+        self.source = source
+        self.range = range
+        self.reason = reason = visible(reason)
+        hint = visible(hint) if hint is not None else None
+        super().__init__(
+            f"{_place(source, range)}: {reason}",
+            hint=hint,
+            details=render(source, range, reason, hint),
+        )
+
+
+@dataclass(frozen=True)
+class DockerfileWarning:
+    """Something that is accepted, and should not be written so."""
+
+    source: Source = field(repr=False, compare=False)
+    range: Range
+    reason: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        return f"{_place(self.source, self.range)}: {self.reason}"
+
+    def render(self) -> str:
+        """As :attr:`DockerfileError.details`."""
+        return render(self.source, self.range, self.reason, self.hint)
+
+
+def render(source: Source, where: Range, reason: str, hint: str | None) -> str:
+    """Show a place: file, line and column, the line, carets under it with the reason, the remedy.
+
+    The result is safe to print: nothing in the Dockerfile can steer the reader's terminal.
+    """
+    line = source.line(where.start.line)
+    end = where.end.column - 1 if where.end.line == where.start.line else len(line)
+    shown, carets = excerpt(line, where.start.column - 1, end)
+    number = str(where.start.line)
+    gutter = " " * len(number)
+    lines = [
+        f"{gutter}--> {_place(source, where)}",
+        f"{gutter} |",
+        f"{number} | {shown}".rstrip(),
+        f"{gutter} | {carets} {reason}",
+    ]
+    if hint is not None:
+        lines += [f"{gutter} |", f"{gutter} = hint: {hint}"]
+    return "\n".join(lines)
+
+
+def _place(source: Source, where: Range) -> str:
+    return f"{visible(source.name)}:{where.start.line}:{where.start.column}"
+
+
+def _not_utf8(name: str, data: bytes, error: UnicodeDecodeError) -> DockerfileError:
+    # Only what comes before the bad byte decodes for certain; its line is shown as far as it does.
+    before = data[: error.start].decode("utf-8").removeprefix(_BYTE_ORDER_MARK)
+    line_end = data.find(b"\n", error.start)
+    rest = data[error.start : line_end if line_end >= 0 else len(data)]
+    source = Source(name, before + rest.decode("utf-8", errors="replace"))
+    return DockerfileError(
+        source,
+        source.range(len(before), len(before) + 1),
+        f"byte 0x{data[error.start]:02x} is not valid UTF-8",
+        "save the file in UTF-8",
+    )

@@ -1,0 +1,111 @@
+"""Dockerfiles, and the plan or the error that comes of each.
+
+``dockerfiles/CASE`` holds a ``Dockerfile``, ``plan.json`` or ``error.txt``, and, where the defaults do not do,
+``given.json``: ``build_args``, ``base``, ``override``, ``user``, ``env``. ``KLEENE_UPDATE_GOLDEN=1`` writes what
+is expected anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kleene.build.plan import (
+    ImageConfig,
+    InlineFile,
+    Plan,
+    Step,
+    base_reference,
+    plan,
+    step_key,
+)
+from kleene.dockerfile.document import read_dockerfile
+from kleene.dockerfile.source import Range, Source
+from kleene.errors import KleeneError
+
+CASES = sorted(path.parent for path in Path(__file__).parent.glob("dockerfiles/*/Dockerfile"))
+UPDATE = os.environ.get("KLEENE_UPDATE_GOLDEN") == "1"
+
+DEFAULT_BASE = ImageConfig(cmd=("/bin/sh",), env=("PATH=/usr/bin:/bin",))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_dockerfile(case: Path) -> None:
+    given_path = case / "given.json"
+    given = json.loads(given_path.read_text()) if given_path.exists() else {}
+    name, result = _outcome((case / "Dockerfile").read_bytes(), given)
+    if UPDATE:
+        for old in ("plan.json", "error.txt"):
+            (case / old).unlink(missing_ok=True)
+        (case / name).write_text(result)
+    assert result == (case / name).read_text()
+
+
+def test_there_is_one_expectation_per_case() -> None:
+    assert len(CASES) >= 40
+    for case in CASES:
+        assert (case / "plan.json").exists() != (case / "error.txt").exists(), case.name
+
+
+def _outcome(data: bytes, given: dict[str, Any]) -> tuple[str, str]:
+    try:
+        return "plan.json", _plan(data, given)
+    except KleeneError as error:
+        return "error.txt", f"{error.message}\n{error.details}\n"
+
+
+def _plan(data: bytes, given: dict[str, Any]) -> str:
+    dockerfile = read_dockerfile(Source.from_bytes("Dockerfile", data))
+    build_args = given.get("build_args", {})
+    override = given.get("override", "")
+    base = DEFAULT_BASE
+    if "base" in given:
+        base = ImageConfig(**{name: _frozen(value) for name, value in given["base"].items()})
+    reference = base_reference(dockerfile, build_args, override)
+    found = plan(
+        dockerfile,
+        base,
+        build_args,
+        override=override,
+        user=given.get("user", ""),
+        env=given.get("env", []),
+    )
+    return json.dumps(_plain(str(reference), found), indent=1, ensure_ascii=False) + "\n"
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(base: str, found: Plan) -> dict[str, Any]:
+    config = {field.name: getattr(found.config, field.name) for field in fields(found.config)}
+    return {
+        "base": base,
+        "steps": [_plain_step(step) for step in found.steps],
+        "config": config,
+        "warnings": found.warnings,
+    }
+
+
+def _plain_step(step: Step) -> dict[str, Any]:
+    said = {field.name: _value(getattr(step, field.name)) for field in fields(step)}
+    changes = step_key("", step) != ""
+    return {"step": type(step).__name__, **said, "changes files": changes}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Range):
+        start, end = value.start, value.end
+        return f"{start.line}:{start.column}-{end.line}:{end.column}"
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [_value(item) for item in value]
+    if isinstance(value, InlineFile):
+        return {"name": value.name, "content": value.content}
+    return value
