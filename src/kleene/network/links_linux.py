@@ -191,10 +191,14 @@ class LinuxLinks:
         Raises:
             HostUnavailable: the kernel refuses.
         """
-        with _telling("let the host forward packets"):
-            (_SYSCTL / "ipv4/ip_forward").write_text("1")
-            if ipv6:
-                _forward_ipv6()
+
+        def work() -> None:
+            with _telling("let the host forward packets"):
+                (_SYSCTL / "ipv4/ip_forward").write_text("1")
+                if ipv6:
+                    _forward_ipv6()
+
+        await in_own_thread(work)
 
     def _new_bridge(self, kernel: Netlink, name: str) -> rtnl.Link:
         rtnl.add_bridge(kernel, name, self._hardware_address(name))
