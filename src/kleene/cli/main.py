@@ -6,7 +6,6 @@ Exit status 0 is success, 1 a failure, 2 a command line that cannot be understoo
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from kleene.cli.output import print_error, print_failure
 from kleene.cli.session import Session
 from kleene.errors import KleeneError
 
-INTERRUPTED, NOBODY_READS = 130, 141
+INTERRUPTED = 130
 
 _SHORTCUTS = {
     "build": "build:build",
@@ -92,10 +91,13 @@ def root(ctx: click.Context, /, **flags: Any) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line without its first word; the exit status."""
+    """Run a command line without its first word; the exit status.
+
+    Raises:
+        SystemExit: nobody reads standard output any more (click's doing; the status is 1).
+    """
     try:
         status = root.main(list(arguments), prog_name="klee", standalone_mode=False)
-        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
@@ -110,10 +112,6 @@ def run(arguments: Sequence[str]) -> int:
     except KleeneError as error:
         print_failure(error)
         return 1
-    except BrokenPipeError:
-        # Python would tell of it once more when it flushes standard output at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return NOBODY_READS
     return status if isinstance(status, int) else 0
 
 
