@@ -122,15 +122,22 @@ def _stated(request: Request[Any, Any, Any], error: HTTPException) -> str:
 def _invalid(request: Request[Any, Any, Any], error: ValidationException) -> InvalidInput:
     """The mistakes that Litestar found in a request, one a line."""
     found = cast(list[dict[str, str]], error.extra or [])
-    lines = [_mistake(request, each) for each in found] or [error.detail]
+    lines = [_mistake(request, each) for each in found] or [_missing(error.detail)]
     return InvalidInput(lines[0], details="\n".join(lines[1:]) or None)
 
 
 def _mistake(request: Request[Any, Any, Any], found: dict[str, str]) -> str:
     key = found.get("key", "")
     if found.get("source") != "body":
-        return explain(f"{found['message']} - at `$.{key}`", None).replace("field", "parameter", 1)
+        said = explain(f"{found['message']} - at `$.{key}`", None)
+        return said.replace("field", "parameter", 1).removesuffix(", not text")
     if found["message"] == "'data'":
         return "the request has no body"
     body = request.route_handler.parsed_fn_signature.parameters["data"].annotation
     return explain(f"{found['message']} - at `$.{'' if key == 'data' else key}`", body)
+
+
+def _missing(detail: str) -> str:
+    """The one mistake that Litestar only tells in words."""
+    missing = re.match(r"Missing required query parameter '(.+?)' for path", detail)
+    return f"parameter '{missing[1]}' is missing" if missing else detail

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import Dependency, Parameter
+from litestar.params import PathParameter, SkipValidation
 
 from kleene.daemon.facade import EngineFacade
 from kleene.schemas.common import ErrorResponse
 
-Engine = Annotated[EngineFacade, Dependency(skip_validation=True)]
+Engine = NamedDependency[SkipValidation[EngineFacade]]
+# How a route takes the engine: it is injected by its name, ``engine``.
 
 ContainerRef = Annotated[
-    str, Parameter(description="Name, id or unique beginning of the id of a container.")
+    str, PathParameter(description="Name, id or unique beginning of the id of a container.")
 ]
 ImageRef = Annotated[
-    str, Parameter(description="Image: ID or NAME[:TAG]; the id may be its unique beginning.")
+    str, PathParameter(description="Image: ID or NAME[:TAG]; the id may be its unique beginning.")
 ]
 NetworkRef = Annotated[
-    str, Parameter(description="Name, id or unique beginning of the id of a network.")
+    str, PathParameter(description="Name, id or unique beginning of the id of a network.")
 ]
-VolumeName = Annotated[str, Parameter(description="Name of a volume.")]
+VolumeName = Annotated[str, PathParameter(description="Name of a volume.")]
 
 _MEANING = {
     400: "The request cannot be understood.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Router, delete, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 
 from kleene.daemon.routes.common import ContainerRef, Engine, errors
 from kleene.schemas.common import IdResponse
@@ -18,7 +18,7 @@ from kleene.schemas.containers import ContainerConfig, ContainerInspect, Contain
     summary="container create",
     responses=errors(404, 409),
 )
-async def create(engine: Engine, data: ContainerConfig) -> IdResponse:
+async def create(engine: Engine, data: JSONBody[ContainerConfig]) -> IdResponse:
     """Create a container from an image. It is not started: create and start an execution instance."""
     return IdResponse(await engine.containers.create(data))
 
@@ -26,12 +26,12 @@ async def create(engine: Engine, data: ContainerConfig) -> IdResponse:
 @get("/list", operation_id="Container.List", summary="container list", responses=errors())
 async def list_(
     engine: Engine,
-    all_: Annotated[
-        bool, Parameter(query="all", description="List the containers that do not run, too.")
+    all: Annotated[  # noqa: A002 - the documented name
+        bool, QueryParameter(description="List the containers that do not run, too.")
     ] = False,
 ) -> list[ContainerSummary]:
     """List the running containers, or all."""
-    return await engine.containers.list(all_)
+    return await engine.containers.list(all)
 
 
 @post(
@@ -56,7 +56,7 @@ async def prune(engine: Engine) -> list[str]:
 async def remove(
     engine: Engine,
     container_id: ContainerRef,
-    force: Annotated[bool, Parameter(description="Stop the container first.")] = False,
+    force: Annotated[bool, QueryParameter(description="Stop the container first.")] = False,
 ) -> IdResponse:
     """Remove a container that does not run, or, with ``force``, any."""
     return IdResponse(await engine.containers.remove(container_id, force=force))
@@ -85,7 +85,7 @@ async def stop(
     container_id: ContainerRef,
     timeout: Annotated[  # noqa: ASYNC109 - part of the API; the engine keeps it
         float,
-        Parameter(ge=0, description="Seconds between the request to end and the kill."),
+        QueryParameter(ge=0, description="Seconds between the request to end and the kill."),
     ] = 10.0,
 ) -> IdResponse:
     """Stop a container: all its execution instances are asked to end, and killed if they do not."""
@@ -98,7 +98,9 @@ async def stop(
     summary="container update",
     responses=errors(404, 409),
 )
-async def update(engine: Engine, container_id: ContainerRef, data: ContainerConfig) -> IdResponse:
+async def update(
+    engine: Engine, container_id: ContainerRef, data: JSONBody[ContainerConfig]
+) -> IdResponse:
     """Change a container: what is not ``null`` replaces what was; ``image`` is ignored."""
     return IdResponse(await engine.containers.update(container_id, data))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Router, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from kleene.daemon.routes.common import Engine, errors
 from kleene.schemas.common import IdResponse
@@ -13,7 +13,7 @@ from kleene.schemas.execs import ExecConfig
 
 
 @post("/create", operation_id="Exec.Create", summary="exec create", responses=errors(404, 409))
-async def create(engine: Engine, data: ExecConfig) -> IdResponse:
+async def create(engine: Engine, data: JSONBody[ExecConfig]) -> IdResponse:
     """Create an execution instance in a container. ``/exec/start`` starts it."""
     return IdResponse(await engine.execs.create(data))
 
@@ -27,12 +27,12 @@ async def create(engine: Engine, data: ExecConfig) -> IdResponse:
 )
 async def stop(
     engine: Engine,
-    exec_id: Annotated[str, Parameter(description="Id of an execution instance.")],
+    exec_id: Annotated[str, PathParameter(description="Id of an execution instance.")],
     force_stop: Annotated[
-        bool, Parameter(description="Kill the process instead of asking it to end.")
+        bool, QueryParameter(description="Kill the process instead of asking it to end.")
     ] = False,
     stop_container: Annotated[
-        bool, Parameter(description="Stop the whole container with it.")
+        bool, QueryParameter(description="Stop the whole container with it.")
     ] = False,
 ) -> IdResponse:
     """Stop an execution instance and forget it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Router, delete, get, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from kleene.daemon.paths import unfold
 from kleene.daemon.routes.common import Engine, ImageRef, errors
@@ -43,7 +43,9 @@ async def inspect(engine: Engine, image_id: ImageRef) -> Image:
 async def tag(
     engine: Engine,
     image_id: ImageRef,
-    nametag: Annotated[str, Parameter(description="NAME[:TAG]; the tag is latest if left out.")],
+    nametag: Annotated[
+        str, QueryParameter(description="NAME[:TAG]; the tag is latest if left out.")
+    ],
 ) -> IdResponse:
     """Give an image a new name and tag. The image that had them is left untagged."""
     return IdResponse(await engine.images.tag(unfold(image_id), nametag))
@@ -58,12 +60,12 @@ async def tag(
 )
 async def prune(
     engine: Engine,
-    all_: Annotated[
-        bool, Parameter(query="all", description="Remove the images that have a tag, too.")
+    all: Annotated[  # noqa: A002 - the documented name
+        bool, QueryParameter(description="Remove the images that have a tag, too.")
     ] = False,
 ) -> list[str]:
     """Remove all images that no container uses; their ids."""
-    return await engine.images.prune(all_)
+    return await engine.images.prune(all)
 
 
 @delete(

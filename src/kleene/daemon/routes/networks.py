@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Router, delete, get, post
+from litestar.params import JSONBody
 
 from kleene.daemon.routes.common import ContainerRef, Engine, NetworkRef, errors
 from kleene.schemas.common import IdResponse
@@ -10,7 +11,7 @@ from kleene.schemas.networks import EndPointConfig, Network, NetworkConfig, Netw
 
 
 @post("/create", operation_id="Network.Create", summary="network create", responses=errors(409))
-async def create(engine: Engine, data: NetworkConfig) -> IdResponse:
+async def create(engine: Engine, data: JSONBody[NetworkConfig]) -> IdResponse:
     """Create a network and its interface on the host."""
     return IdResponse(await engine.networks.create(data))
 
@@ -39,7 +40,7 @@ async def inspect(engine: Engine, network_id: NetworkRef) -> NetworkInspect:
     summary="network connect",
     responses=errors(404, 409),
 )
-async def connect(engine: Engine, data: EndPointConfig) -> None:
+async def connect(engine: Engine, data: JSONBody[EndPointConfig]) -> None:
     """Connect a container to a network. A container that runs is connected at once."""
     await engine.networks.connect(data)
 

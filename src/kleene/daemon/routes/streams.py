@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from litestar import WebSocket, get, websocket
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
+from litestar.params import JSONBody
 
 from kleene.build.events import Emit, Event, Started
 from kleene.daemon.facade import EngineFacade
@@ -40,7 +41,7 @@ close frame has the same codes and no reason.
 
 
 @websocket("/exec/start")
-async def exec_start(socket: Socket, engine: Engine, streams: Streams) -> None:
+async def exec_start(socket: Socket, engine: Engine, streams: NamedDependency[Streams]) -> None:
     """Start an execution instance, and stay attached to it if that is wanted."""
 
     async def operation(config: ExecStartConfig, reporter: Reporter, inputs: Inputs) -> Closing:
@@ -50,7 +51,7 @@ async def exec_start(socket: Socket, engine: Engine, streams: Streams) -> None:
 
 
 @websocket("/images/build")
-async def image_build(socket: Socket, engine: Engine, streams: Streams) -> None:
+async def image_build(socket: Socket, engine: Engine, streams: NamedDependency[Streams]) -> None:
     """Build an image; a client that goes away cancels the build."""
 
     async def operation(config: ImageBuildConfig, reporter: Reporter, _: Inputs) -> Closing:
@@ -62,7 +63,7 @@ async def image_build(socket: Socket, engine: Engine, streams: Streams) -> None:
 
 
 @websocket("/images/create")
-async def image_create(socket: Socket, engine: Engine, streams: Streams) -> None:
+async def image_create(socket: Socket, engine: Engine, streams: NamedDependency[Streams]) -> None:
     """Make a base image; a client that goes away cancels it."""
 
     async def operation(config: ImageCreateConfig, reporter: Reporter, _: Inputs) -> Closing:
@@ -120,7 +121,7 @@ def _describe(
         operation_id=operation_id,
         summary=summary,
         description=text + _PROTOCOLS,
-        dependencies={"body": Provide(body)},
+        dependencies={"first_frame": Provide(body)},
         responses={
             101: ResponseSpec(
                 ServerMessage | ClientMessage,
@@ -151,13 +152,13 @@ def _refuse() -> NoReturn:
     )
 
 
-async def _exec_body(data: ExecStartConfig) -> None: ...
+async def _exec_body(data: JSONBody[ExecStartConfig]) -> None: ...
 
 
-async def _build_body(data: ImageBuildConfig) -> None: ...
+async def _build_body(data: JSONBody[ImageBuildConfig]) -> None: ...
 
 
-async def _create_body(data: ImageCreateConfig) -> None: ...
+async def _create_body(data: JSONBody[ImageCreateConfig]) -> None: ...
 
 
 handlers = [

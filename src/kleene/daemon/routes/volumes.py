@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Router, delete, get, post
+from litestar.params import JSONBody
 
 from kleene.daemon.routes.common import Engine, VolumeName, errors
 from kleene.schemas.common import IdResponse
@@ -10,7 +11,7 @@ from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect
 
 
 @post("/create", operation_id="Volume.Create", summary="volume create", responses=errors())
-async def create(engine: Engine, data: VolumeConfig) -> IdResponse:
+async def create(engine: Engine, data: JSONBody[VolumeConfig]) -> IdResponse:
     """Create a volume. One that exists already is left as it is."""
     return IdResponse(await engine.volumes.create(data))
 

@@ -1,0 +1,336 @@
+"""The engine's facade in memory: every method there is, and a script of what it shall do for the streams.
+
+Lasts for one test. Errors are the real ones, so that the API maps what it will meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from kleene.build.events import Emit
+from kleene.errors import Conflict, InvalidInput, KleeneError, NotFound
+from kleene.names import new_id
+from kleene.runtime.driver import Output
+from kleene.schemas.containers import Container, ContainerConfig, ContainerInspect, ContainerSummary
+from kleene.schemas.execs import ExecConfig
+from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
+from kleene.schemas.networks import (
+    EndPoint,
+    EndPointConfig,
+    Network,
+    NetworkConfig,
+    NetworkInspect,
+)
+from kleene.schemas.system import Info
+from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect
+
+CREATED = "2026-01-01T00:00:00Z"
+
+Ids = list[str]
+ImageList = list[Image]
+ContainerList = list[ContainerSummary]
+NetworkList = list[Network]
+VolumeList = list[Volume]
+
+
+def image(name: str = "web") -> Image:
+    return Image(
+        id=new_id(),
+        name=name,
+        tag="latest",
+        dataset="image/x",
+        created=CREATED,
+        cmd=["/bin/sh"],
+        env=["A=b"],
+        user="",
+        instructions=[["RUN true", "c069e69af8cf"]],
+    )
+
+
+class FakeImages:
+    def __init__(self) -> None:
+        self.held = {made.id: made for made in (image("web"), image("library/web"))}
+        self.making: Callable[[Emit], Awaitable[str]] | None = None
+        self.config: ImageBuildConfig | ImageCreateConfig | None = None
+        self.cancelled = asyncio.Event()
+
+    def find(self, ref: str) -> Image:
+        for made in self.held.values():
+            if made.id.startswith(ref) or ref in (made.name, f"{made.name}:{made.tag}"):
+                return made
+        raise NotFound(f"image '{ref}' does not exist", hint="list them: klee lsi")
+
+    async def list(self) -> ImageList:
+        return [*self.held.values()]
+
+    async def inspect(self, ref: str, /) -> Image:
+        return self.find(ref)
+
+    async def tag(self, ref: str, nametag: str, /) -> str:
+        made = self.find(ref)
+        made.name, _, made.tag = nametag.partition(":")
+        return made.id
+
+    async def remove(self, ref: str, /) -> str:
+        return self.held.pop(self.find(ref).id).id
+
+    async def prune(self, all: bool, /) -> Ids:  # noqa: A002
+        return [*self.held] if all else []
+
+    async def create(self, config: ImageCreateConfig, emit: Emit, /) -> str:
+        return await self._make(config, emit)
+
+    async def build(self, config: ImageBuildConfig, emit: Emit, /) -> str:
+        return await self._make(config, emit)
+
+    async def _make(self, config: ImageBuildConfig | ImageCreateConfig, emit: Emit) -> str:
+        self.config = config
+        assert self.making is not None
+        try:
+            return await self.making(emit)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+class FakeContainers:
+    def __init__(self) -> None:
+        self.held: dict[str, ContainerSummary] = {}
+        self.calls: list[object] = []
+        self.broken: Exception | None = None
+
+    def find(self, ref: str) -> ContainerSummary:
+        for made in self.held.values():
+            if made.id.startswith(ref) or made.name == ref:
+                return made
+        raise NotFound(f"container '{ref}' does not exist")
+
+    async def create(self, config: ContainerConfig, /) -> str:
+        if config.image is None:
+            raise InvalidInput("no image was named")
+        if config.name in {made.name for made in self.held.values()}:
+            raise Conflict(f"name '{config.name}' is taken")
+        made = ContainerSummary(
+            id=new_id(),
+            name=config.name or "calm_noether",
+            image_id=new_id(),
+            dataset="container/x",
+            created=CREATED,
+            running=False,
+            cmd=config.cmd or [],
+            env=config.env or [],
+            user="",
+            jail_param=[],
+            network_driver="host",
+            persist=False,
+            public_ports=[],
+            restart_policy="no",
+            image_name="web",
+            image_tag="latest",
+        )
+        self.held[made.id] = made
+        return made.id
+
+    async def list(self, all: bool, /) -> ContainerList:  # noqa: A002
+        if self.broken:
+            raise self.broken
+        return [made for made in self.held.values() if all or made.running]
+
+    async def inspect(self, ref: str, /) -> ContainerInspect:
+        made = msgspec.convert(msgspec.to_builtins(self.find(ref)), Container)
+        endpoint = EndPoint(new_id(), made.id, new_id(), "10.0.0.2", "")
+        return ContainerInspect(made, [endpoint], [])
+
+    async def remove(self, ref: str, /, *, force: bool = False) -> str:
+        made = self.find(ref)
+        if made.running and not force:
+            raise Conflict(f"container '{ref}' is running", hint=f"stop it first: klee stop {ref}")
+        return self.held.pop(made.id).id
+
+    async def prune(self) -> Ids:
+        return [made for made in self.held if not self.held[made].running]
+
+    async def stop(self, ref: str, /, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109
+        self.calls.append(timeout)
+        return self.find(ref).id
+
+    async def update(self, ref: str, config: ContainerConfig, /) -> str:
+        made = self.find(ref)
+        made.name = config.name or made.name
+        return made.id
+
+
+@dataclass
+class FakeResult:
+    exit_code: int
+    container_stopped: bool
+
+
+@dataclass
+class FakeSession:
+    """A process that writes ``chunks``, then what ``talk`` makes of its input, then ends."""
+
+    exec_id: str
+    chunks: list[Output]
+    talk: Callable[[FakeSession], AsyncIterator[Output]] | None = None
+    ending: FakeResult = field(default_factory=lambda: FakeResult(0, True))
+    received: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+    controls: asyncio.Queue[object] = field(default_factory=asyncio.Queue)
+    detached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def output(self) -> AsyncIterator[Output]:
+        try:
+            for chunk in self.chunks:
+                yield chunk
+            if self.talk is not None:
+                async for chunk in self.talk(self):
+                    yield chunk
+        finally:
+            self.detached.set()
+
+    async def write(self, data: bytes, /) -> None:
+        self.received.put_nowait(data)
+
+    async def close_stdin(self) -> None:
+        self.received.put_nowait(None)
+
+    async def resize(self, rows: int, columns: int, /) -> None:
+        self.controls.put_nowait((rows, columns))
+
+    async def signal(self, name: str, /) -> None:
+        if not name.startswith("SIG"):
+            raise InvalidInput(f"signal '{name}' is not known")
+        self.controls.put_nowait(name)
+
+    async def result(self) -> FakeResult:
+        return self.ending
+
+
+class FakeExecs:
+    def __init__(self) -> None:
+        self.sessions: dict[str, FakeSession] = {}
+        self.started: list[dict[str, object]] = []
+        self.failure: Exception | None = None
+
+    def add(self, *chunks: Output, **options: object) -> FakeSession:
+        session = FakeSession(new_id(), list(chunks), **options)  # type: ignore[arg-type]
+        self.sessions[session.exec_id] = session
+        return session
+
+    async def create(self, config: ExecConfig, /) -> str:
+        if config.container_id == "nothing":
+            raise NotFound("container 'nothing' does not exist")
+        return self.add().exec_id
+
+    async def start(
+        self,
+        exec_id: str,
+        /,
+        *,
+        attach: bool,
+        start_container: bool,
+        rows: int | None = None,
+        columns: int | None = None,
+    ) -> FakeSession:
+        if self.failure is not None:
+            raise self.failure
+        if exec_id not in self.sessions:
+            raise NotFound(f"execution instance '{exec_id}' does not exist")
+        self.started.append(
+            {"attach": attach, "start_container": start_container, "size": (rows, columns)}
+        )
+        return self.sessions[exec_id]
+
+    async def stop(self, exec_id: str, /, *, force: bool, stop_container: bool) -> str:
+        if exec_id not in self.sessions:
+            raise NotFound(f"execution instance '{exec_id}' does not exist")
+        self.started.append({"force": force, "stop_container": stop_container})
+        return exec_id
+
+
+class FakeNetworks:
+    def __init__(self) -> None:
+        self.held: dict[str, Network] = {}
+        self.connected: list[tuple[str, str]] = []
+
+    def find(self, ref: str) -> Network:
+        for made in self.held.values():
+            if made.id.startswith(ref) or made.name == ref:
+                return made
+        raise NotFound(f"network '{ref}' does not exist")
+
+    async def create(self, config: NetworkConfig, /) -> str:
+        if config.name in {made.name for made in self.held.values()}:
+            raise Conflict(f"network '{config.name}' exists already")
+        made = Network(id=new_id(), **msgspec.structs.asdict(config))
+        self.held[made.id] = made
+        return made.id
+
+    async def list(self) -> NetworkList:
+        return [*self.held.values()]
+
+    async def inspect(self, ref: str, /) -> NetworkInspect:
+        return NetworkInspect(self.find(ref), [])
+
+    async def remove(self, ref: str, /) -> str:
+        return self.held.pop(self.find(ref).id).id
+
+    async def prune(self) -> Ids:
+        return [*self.held]
+
+    async def connect(self, config: EndPointConfig, /) -> None:
+        if (config.network, config.container) in self.connected:
+            raise Conflict(f"container '{config.container}' is connected already")
+        self.find(config.network)
+        self.connected.append((config.network, config.container))
+
+    async def disconnect(self, network: str, container: str, /) -> None:
+        if (network, container) not in self.connected:
+            raise NotFound(f"container '{container}' is not connected to network '{network}'")
+        self.connected.remove((network, container))
+
+
+class FakeVolumes:
+    def __init__(self) -> None:
+        self.held: dict[str, Volume] = {}
+
+    async def create(self, config: VolumeConfig, /) -> str:
+        self.held[config.name] = Volume(config.name, "volume/x", "/volume/x", CREATED)
+        return config.name
+
+    async def list(self) -> VolumeList:
+        return [*self.held.values()]
+
+    async def inspect(self, name: str, /) -> VolumeInspect:
+        if name not in self.held:
+            raise NotFound(f"volume '{name}' does not exist")
+        return VolumeInspect(self.held[name], [])
+
+    async def remove(self, name: str, /) -> str:
+        if name not in self.held:
+            raise NotFound(f"volume '{name}' does not exist")
+        return self.held.pop(name).name
+
+    async def prune(self) -> Ids:
+        return [*self.held]
+
+
+class FakeEngine:
+    """All of it. ``failure``: what :meth:`info` raises."""
+
+    def __init__(self) -> None:
+        self.images = FakeImages()
+        self.containers = FakeContainers()
+        self.execs = FakeExecs()
+        self.networks = FakeNetworks()
+        self.volumes = FakeVolumes()
+        self.failure: KleeneError | None = None
+
+    async def info(self) -> Info:
+        if self.failure is not None:
+            raise self.failure
+        return Info("0.1.0", "btrfs", "runc 1.1.5", "/var/lib/kleene", 0, 0, 2, {"btrfs": "ok"})
