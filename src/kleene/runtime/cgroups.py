@@ -1,0 +1,133 @@
+"""The control groups of one daemon's containers: who is in them, and their removal. Linux, versions 1 and 2.
+
+The runtime makes a group per container, ``/kleene-INSTANCE/ID``, in every hierarchy; it lasts until
+:meth:`Cgroups.remove`. Facts: cgroups(7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kleene.errors import HostUnavailable
+
+_TREE = "/sys/fs/cgroup"
+_REMOVAL = 5.0  # seconds in which the kernel must have let go of processes that have ended
+_LISTING = (
+    "pids",
+    "freezer",
+    "devices",
+    "memory",
+)  # version 1: any hierarchy will do; the usual ones first
+
+
+@dataclass(frozen=True)
+class Cgroups:
+    """Groups of one daemon.
+
+    Attributes:
+        trees: mountpoints of all hierarchies; the first is the one that processes are read from.
+        unified: whether there is only the one of version 2.
+        parent: name of the group that has the containers' groups.
+    """
+
+    trees: Sequence[Path]
+    unified: bool
+    parent: str
+
+    def path(self, container: str) -> str:
+        """Of a container's group in each hierarchy."""
+        return f"/{self.parent}/{container}"
+
+    def pids(self, container: str) -> list[int]:
+        """Process ids of all that runs in a container, its init included; none if there is no group."""
+        try:
+            text = (self._group(self.trees[0], container) / "cgroup.procs").read_text()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
+            return []
+        return [int(word) for word in text.split()]
+
+    def containers(self) -> set[str]:
+        """Names of the groups that are there."""
+        names: set[str] = set()
+        for tree in self.trees:
+            with contextlib.suppress(FileNotFoundError):
+                names.update(e.name for e in (tree / self.parent).iterdir() if e.is_dir())
+        return names
+
+    async def remove(self, container: str) -> None:
+        """Remove a container's group, in which nothing runs any more, from all hierarchies.
+
+        Raises:
+            HostUnavailable: the kernel says for seconds that it is in use.
+        """
+        for tree in self.trees:
+            await _remove_group(self._group(tree, container))
+
+    def remove_parent(self) -> None:
+        """Remove the daemon's group where no container is in it."""
+        for tree in self.trees:
+            with contextlib.suppress(OSError):
+                (tree / self.parent).rmdir()
+
+    def _group(self, tree: Path, container: str) -> Path:
+        return tree / self.parent / container
+
+
+def find(instance: str, mountinfo: str) -> Cgroups:
+    """The hierarchies that ``/proc/self/mountinfo`` (proc(5)) tells of.
+
+    Raises:
+        HostUnavailable: no hierarchy is mounted.
+    """
+    mounts: dict[Path, str] = {}
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        point, kind = left.split()[4], right.split()[0]
+        if kind in ("cgroup", "cgroup2") and point.startswith(_TREE):
+            mounts[Path(point)] = kind
+    if not mounts:
+        raise HostUnavailable(
+            "no control group hierarchy is mounted",
+            hint=f"mount one: mount -t cgroup2 none {_TREE}",
+        )
+    unified = "cgroup" not in mounts.values()
+    return Cgroups(sorted(mounts, key=_preference), unified, f"kleene-{instance}")
+
+
+def _preference(tree: Path) -> tuple[int, str]:
+    rank = _LISTING.index(tree.name) if tree.name in _LISTING else len(_LISTING)
+    return rank, str(tree)
+
+
+async def _remove_group(group: Path) -> None:
+    """Remove a group and those below it. For a moment after its last process has ended, it is still busy."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _REMOVAL
+    for directory in [Path(at) for at, _, _ in os.walk(group, topdown=False)]:
+        pause = 0.0005
+        while not _removed(directory):
+            if loop.time() > deadline:
+                raise HostUnavailable(f"control group '{directory}' is still in use")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+
+def _removed(directory: Path) -> bool:
+    """Remove one group; false if it is busy."""
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        raise
+    return True

@@ -1,0 +1,260 @@
+"""What a container, and a process in it, look like to the OCI runtime: config.json and process.json. Pure.
+
+Facts: the runtime specification 1.0.2 (config.md, config-linux.md, runtime.md), capabilities(7), proc(5).
+Where it leaves the choice, containers are what Docker's users expect: its default capabilities, its masked
+and read-only paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kleene.runtime import seccomp
+from kleene.runtime.driver import ContainerSpec, Mount, Network, ProcessSpec
+from kleene.runtime.jail_params import Adjustments
+from kleene.runtime.users import Identity
+
+Json = dict[str, Any]
+
+INIT_IN_CONTAINER = "/dev/kleene-init"
+"""Where the init is seen: on the container's own /dev, so that nothing is written into the image."""
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_DEFAULT_CAPABILITIES = frozenset(
+    "CAP_AUDIT_WRITE CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_MKNOD"
+    " CAP_NET_BIND_SERVICE CAP_SETFCAP CAP_SETGID CAP_SETPCAP CAP_SETUID CAP_SYS_CHROOT".split()
+)
+_VNET_CAPABILITIES = frozenset(("CAP_NET_ADMIN", "CAP_NET_RAW"))
+
+_MASKED = (
+    "/proc/acpi /proc/asound /proc/interrupts /proc/kcore /proc/keys /proc/latency_stats"
+    " /proc/sched_debug /proc/scsi /proc/timer_list /proc/timer_stats"
+    " /sys/devices/virtual/powercap /sys/firmware"
+).split()
+_READ_ONLY = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger".split()
+
+# Device numbers (Documentation/admin-guide/devices.txt in the kernel's source): making any node is
+# allowed, opening only these: null, zero, full, random, urandom, tty, console, ptmx, pts.
+_DEVICES: tuple[tuple[int, int | None], ...] = (
+    *((1, minor) for minor in (3, 5, 7, 8, 9)),
+    *((5, minor) for minor in (0, 1, 2)),
+    (136, None),
+)
+
+_OPEN_FILES = (1024, 524288)  # soft and hard limit, as systemd gives a service
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the specification needs to know of the host and the daemon.
+
+    Attributes:
+        init: path of the static program that becomes the container's first process.
+        machine: the architecture as ``uname -m`` tells it.
+        profile: the parsed seccomp profile of containers-common.
+        unified: whether all control groups are in the one tree of version 2 (cgroups(7)).
+        capabilities: those that the daemon may hand on.
+        open_files, core: the daemon's hard limits (getrlimit(2)) in files and bytes; -1 is no limit.
+        oom_score_adj: the daemon's own (proc(5)).
+    """
+
+    init: Path
+    machine: str
+    profile: Mapping[str, Any]
+    unified: bool
+    capabilities: frozenset[str]
+    open_files: int
+    core: int
+    oom_score_adj: int
+
+
+@dataclass(frozen=True)
+class EtcFile:
+    """A file of the daemon's that the container sees in its /etc."""
+
+    source: Path
+    destination: str
+
+
+def capabilities(
+    driver: Literal["host", "ipnet", "vnet", "disabled"],
+    adjusted: Adjustments,
+    available: Collection[str],
+) -> list[str]:
+    """The bounding set of a container, sorted: what root in it may do."""
+    if adjusted.bare:
+        return []
+    default = _DEFAULT_CAPABILITIES | (_VNET_CAPABILITIES if driver == "vnet" else frozenset())
+    return sorted(((default | adjusted.added) - adjusted.dropped).intersection(available))
+
+
+def container(
+    spec: ContainerSpec,
+    adjusted: Adjustments,
+    host: Host,
+    *,
+    cgroup: str,
+    files: Sequence[EtcFile] = (),
+    with_32_bit: bool = True,
+    args: Sequence[str] = (INIT_IN_CONTAINER, "-P"),
+) -> Json:
+    """``config.json`` of a container.
+
+    Args:
+        cgroup: absolute path in each hierarchy.
+        files: mounted over what the image has.
+        with_32_bit: whether 32-bit programs may run (see :mod:`kleene.runtime.seccomp`).
+        args: of the first process.
+    """
+    bounding = capabilities(spec.network_driver, adjusted, host.capabilities)
+    return {
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": False,
+            "user": {"uid": 0, "gid": 0},
+            "args": list(args),
+            "env": [f"PATH={DEFAULT_PATH}"],
+            "cwd": "/",
+            "capabilities": _capability_sets(bounding, 0),
+            "rlimits": rlimits(host),
+            "oomScoreAdj": max(0, host.oom_score_adj),
+            "noNewPrivileges": False,
+        },
+        "root": {"path": str(spec.rootfs), "readonly": False},
+        "hostname": adjusted.hostname or spec.hostname,
+        "mounts": _mounts(spec.mounts, files, host),
+        "linux": {
+            "namespaces": _namespaces(spec.network, host),
+            "cgroupsPath": cgroup,
+            "resources": {"devices": _device_rules()},
+            "sysctl": _sysctls(spec.network, adjusted),
+            "maskedPaths": list(_MASKED),
+            "readonlyPaths": list(_READ_ONLY),
+            "rootfsPropagation": "rslave",
+            "seccomp": seccomp.oci_filter(
+                host.profile, host.machine, bounding, with_32_bit=with_32_bit
+            ),
+        },
+    }
+
+
+def process(
+    spec: ProcessSpec, identity: Identity, bounding: Sequence[str], limits: Sequence[Json]
+) -> Json:
+    """``process.json`` of an execution instance.
+
+    Args:
+        bounding: the container's capabilities; only root gets them as its own.
+        limits: the container's resource limits.
+    """
+    user: Json = {"uid": identity.uid, "gid": identity.gid}
+    if identity.groups:
+        user["additionalGids"] = list(identity.groups)
+    result: Json = {
+        "terminal": spec.terminal,
+        "user": user,
+        "args": list(spec.args),
+        "env": environment(spec, identity),
+        "cwd": spec.cwd,
+        "capabilities": _capability_sets(bounding, identity.uid),
+        "rlimits": list(limits),
+        "noNewPrivileges": False,
+    }
+    if spec.terminal:
+        result["consoleSize"] = {"height": spec.rows, "width": spec.columns}
+    return result
+
+
+def environment(spec: ProcessSpec, identity: Identity) -> list[str]:
+    """The process's environment, with what every program expects added where it is missing."""
+    names = {line.partition("=")[0] for line in spec.env}
+    added = {"PATH": DEFAULT_PATH, "HOME": identity.home}
+    if spec.terminal:
+        added["TERM"] = "xterm"
+    return [*spec.env, *(f"{k}={v}" for k, v in added.items() if k not in names)]
+
+
+def rlimits(host: Host) -> list[Json]:
+    """Resource limits that do not depend on how the daemon was started, but never exceed its hard ones:
+    without CAP_SYS_RESOURCE these cannot be raised (getrlimit(2))."""
+    soft, hard = _OPEN_FILES
+    if host.open_files >= 0:
+        hard = min(hard, host.open_files)
+    core = {"type": "RLIMIT_CORE", "soft": 0, "hard": host.core if host.core >= 0 else _UNLIMITED}
+    return [core, {"type": "RLIMIT_NOFILE", "soft": min(soft, hard), "hard": hard}]
+
+
+_UNLIMITED = 2**64 - 1
+
+
+def _capability_sets(bounding: Sequence[str], uid: int) -> Json:
+    """Nothing is inheritable, and only root has what it may have; others gain it by set-user-ID programs."""
+    own = list(bounding) if uid == 0 else []
+    return {"bounding": list(bounding), "effective": own, "permitted": list(own)}
+
+
+def _namespaces(network: Network, host: Host) -> list[Json]:
+    kinds = ["mount", "pid", "ipc", "uts", *(["cgroup"] if host.unified else [])]
+    namespaces: list[Json] = [{"type": kind} for kind in kinds]
+    if network.kind == "none":
+        namespaces.append({"type": "network"})
+    if network.kind == "namespace":
+        namespaces.append({"type": "network", "path": str(network.path)})
+    return namespaces
+
+
+def _sysctls(network: Network, adjusted: Adjustments) -> Json:
+    """In a network stack of its own, everybody may ping and listen on low ports: they disturb nobody else."""
+    values: Json = {}
+    if adjusted.domainname:
+        values["kernel.domainname"] = adjusted.domainname
+    if network.kind != "host":
+        values["net.ipv4.ping_group_range"] = "0 2147483647"
+        if adjusted.low_ports:
+            values["net.ipv4.ip_unprivileged_port_start"] = "0"
+    return values
+
+
+def _device_rules() -> list[Json]:
+    rules: list[Json] = [{"allow": False, "access": "rwm"}]
+    rules += [{"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")]
+    for major, minor in _DEVICES:
+        rule: Json = {"allow": True, "type": "c", "major": major, "access": "rwm"}
+        rules.append(rule if minor is None else {**rule, "minor": minor})
+    return rules
+
+
+def _mounts(mounts: Sequence[Mount], files: Sequence[EtcFile], host: Host) -> list[Json]:
+    """In the order in which they are made: the system's, then the daemon's files, then the user's."""
+    safe = ["nosuid", "noexec", "nodev"]
+    dev = ["nosuid", "strictatime", "mode=755", "size=65536k"]
+    pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
+    shm = [*safe, "mode=1777", "size=65536k"]
+    result = [
+        _mount("/proc", "proc", "proc", safe),
+        _mount("/dev", "tmpfs", "tmpfs", dev),
+        _mount("/dev/pts", "devpts", "devpts", pts),
+        _mount("/dev/shm", "tmpfs", "shm", shm),
+        _mount("/dev/mqueue", "mqueue", "mqueue", safe),
+        _mount("/sys", "sysfs", "sysfs", [*safe, "ro"]),
+        _mount(INIT_IN_CONTAINER, "bind", str(host.init), ["bind", "ro", "nosuid", "nodev"]),
+    ]
+    if host.unified:
+        # Version 1 would take a mount per controller, and there is no limit of ours to be read there.
+        result.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, "relatime", "ro"]))
+    result += [_mount(f.destination, "bind", str(f.source), ["bind", "nodev"]) for f in files]
+    return result + [_user_mount(m) for m in mounts]
+
+
+def _user_mount(mount: Mount) -> Json:
+    """Set-user-ID programs work in it, as in the image; device nodes do not."""
+    access = "ro" if mount.read_only else "rw"
+    return _mount(mount.destination, "bind", str(mount.source), ["rbind", access, "nodev"])
+
+
+def _mount(destination: str, kind: str, source: str, options: Sequence[str]) -> Json:
+    return {"destination": destination, "type": kind, "source": source, "options": list(options)}

@@ -1,0 +1,98 @@
+"""Processes that are not the daemon's own children: held, signalled and waited for by pidfds. Linux.
+
+A process id may be taken by another process as soon as the first one ends; a pidfd (pidfd_open(2)) never
+means another one, and becomes readable when its process ends. Descriptors belong to who opened them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_START_TIME = (
+    19  # field of /proc/PID/stat after the command's name, counted from the state (proc(5))
+)
+
+
+def become_subreaper() -> None:
+    """Let orphaned descendants of the daemon become its children (prctl(2)): processes that a runtime
+    leaves running. Their exit statuses can then be had, and they do not wait for a slow process 1."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def hold(pid: int) -> int | None:
+    """A pidfd of a process; ``None`` if there is none of that id."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def send(pidfd: int, signum: int) -> None:
+    """Send a signal; nothing happens if the process has ended."""
+    if sys.platform == "linux":
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signum)
+
+
+def on_end(pidfd: int, act: Callable[[], None]) -> None:
+    """Close the descriptor and call ``act`` from the event loop when the process has ended."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        act()
+
+    loop.add_reader(pidfd, ended)
+
+
+async def ended(pidfd: int) -> None:
+    """Return when the process has ended. The descriptor is closed in any case."""
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    loop.add_reader(pidfd, event.set)
+    try:
+        await event.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+async def gone(pid: int) -> None:
+    """Return when no process has this id, or it has ended; a child of the daemon is reaped."""
+    if (pidfd := hold(pid)) is not None:
+        await ended(pidfd)
+    reap(pid)
+
+
+def reap(pid: int) -> int | None:
+    """Exit status of an ended child, 128 + n if signal n ended it; ``None`` if it is not ours to reap."""
+    try:
+        result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if result is None:
+        return None
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; ``None`` if it has ended. With the process id,
+    this names a process for as long as the host is up."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[_START_TIME])

@@ -1,0 +1,209 @@
+"""The programs that containers are made with: found, and the runtime tried, once in the daemon's life.
+
+A runtime that is installed need not work on the host's control groups, so each candidate runs a trivial
+container with the very specification that containers get. What is found here is kept by the driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kleene.errors import CommandFailed, HostUnavailable
+from kleene.host import process
+from kleene.runtime import oci_spec
+from kleene.runtime.cgroups import Cgroups
+from kleene.runtime.driver import ContainerSpec, Network
+from kleene.runtime.jail_params import Adjustments
+
+_CANDIDATES = ("crun", "runc")
+_INIT = ("catatonit", "/usr/libexec/podman/catatonit", "/usr/libexec/catatonit/catatonit")
+_PROFILE = Path("/usr/share/containers/seccomp.json")
+_PACKAGES = {
+    "conmon": "conmon",
+    "catatonit": "catatonit",
+    str(_PROFILE): "golang-github-containers-common",
+}
+_PROBE_TIMEOUT = 20.0
+
+# capabilities(7), by number.
+_CAPABILITIES = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE"
+    " NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT"
+    " SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE"
+    " AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ"
+    " PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+_MFD_EXEC = 0x10  # linux/memfd.h; since Linux 6.3
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What was found.
+
+    Attributes:
+        runtime: path to start the runtime by, valid while the daemon lives.
+        name, version: of the runtime.
+        conmon: path of the keeper.
+        host: for :mod:`kleene.runtime.oci_spec`.
+        tried: for each candidate, ``ok`` or why it does not work.
+    """
+
+    runtime: str
+    name: str
+    version: str
+    conmon: str
+    host: oci_spec.Host
+    tried: dict[str, str]
+
+
+async def find(scratch: Path, cgroups: Cgroups) -> Programs:
+    """Find the programs and try the runtimes.
+
+    Args:
+        scratch: an existing directory for the trial.
+
+    Raises:
+        HostUnavailable: names what is missing and the packages that have it, or why no runtime works.
+    """
+    conmon = shutil.which("conmon", path=_search_path())
+    init = next((p for name in _INIT if (p := shutil.which(name, path=_search_path()))), None)
+    profile = _profile()
+    have = {"conmon": conmon, "catatonit": init, str(_PROFILE): profile}
+    missing = [name for name, found in have.items() if found is None]
+    if conmon is None or init is None or profile is None:
+        packages = " ".join(_PACKAGES[name] for name in missing)
+        names = ", ".join(f"'{name}'" for name in missing)
+        raise HostUnavailable(f"{names} not found", hint=f"apt-get install {packages}")
+    host = _host(Path(init), profile, cgroups)
+    tried: dict[str, str] = {}
+    for name in _CANDIDATES:
+        if (found := shutil.which(name, path=_search_path())) is None:
+            tried[name] = "not installed"
+            continue
+        runtime = _sealed(Path(found)) if name == "runc" else found
+        try:
+            version = await _try(runtime, scratch, host, cgroups)
+        except (CommandFailed, HostUnavailable) as error:
+            tried[name] = (error.details or error.message).splitlines()[-1]
+            continue
+        tried[name] = "ok"
+        return Programs(runtime, name, version, conmon, host, tried)
+    raise HostUnavailable(
+        "no container runtime works on this host",
+        hint="apt-get install runc",
+        details="\n".join(f"{name}: {reason}" for name, reason in tried.items()),
+    )
+
+
+def _search_path() -> str:
+    return process.environment()["PATH"]
+
+
+async def _try(runtime: str, scratch: Path, host: oci_spec.Host, cgroups: Cgroups) -> str:
+    """Run a container that does nothing, in an empty root; the runtime's version.
+
+    Raises:
+        CommandFailed: it does not work.
+    """
+    with tempfile.TemporaryDirectory(prefix="probe-", dir=scratch) as name:
+        bundle = Path(name)
+        (bundle / "rootfs").mkdir()
+        container = bundle.name
+        spec = ContainerSpec(container, bundle / "rootfs", "probe", Network("none"), "disabled")
+        config = oci_spec.container(
+            spec,
+            Adjustments(),
+            host,
+            cgroup=cgroups.path(container),
+            with_32_bit=False,
+            args=(oci_spec.INIT_IN_CONTAINER, "--version"),
+        )
+        (bundle / "config.json").write_text(json.dumps(config))
+        command = [runtime, "--root", str(bundle / "state")]
+        try:
+            run = await process.run(
+                [*command, "run", "--bundle", name, container], timeout=_PROBE_TIMEOUT
+            )
+            run.check()
+        finally:
+            await process.run([*command, "delete", "--force", container], timeout=_PROBE_TIMEOUT)
+            await cgroups.remove(container)
+            cgroups.remove_parent()
+    version = await process.run([runtime, "--version"])
+    return version.check().stdout.decode(errors="replace").split("\n")[0].split()[-1]
+
+
+def _sealed(program: Path) -> str:
+    """The path of a copy in memory that nobody can write to any more (memfd_create(2), F_ADD_SEALS).
+
+    runc makes such a copy of itself before it enters a container, lest the container change the program on
+    the host's disk (CVE-2019-5736); started from one, it is spared the time. Kept for the daemon's life.
+    """
+    if sys.platform != "linux":
+        return str(program)
+    with contextlib.suppress(OSError):
+        fd = _memory_file(program.name)
+        with program.open("rb") as file:
+            while os.sendfile(fd, file.fileno(), None, 1 << 30):
+                pass
+        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+        return f"/proc/{os.getpid()}/fd/{fd}"
+    return str(program)
+
+
+def _memory_file(name: str) -> int:
+    if sys.platform != "linux":
+        raise OSError("no memory files")
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create(name, flags | _MFD_EXEC)
+    except OSError:
+        return os.memfd_create(name, flags)
+
+
+def _host(init: Path, profile: dict[str, Any], cgroups: Cgroups) -> oci_spec.Host:
+    def hard(limit: int) -> int:
+        value = resource.getrlimit(limit)[1]
+        return -1 if value == resource.RLIM_INFINITY else value
+
+    return oci_spec.Host(
+        init=init,
+        machine=os.uname().machine,
+        profile=profile,
+        unified=cgroups.unified,
+        capabilities=permitted_capabilities(Path("/proc/self/status").read_text()),
+        open_files=hard(resource.RLIMIT_NOFILE),
+        core=hard(resource.RLIMIT_CORE),
+        oom_score_adj=int(Path("/proc/self/oom_score_adj").read_text()),
+    )
+
+
+def _profile() -> dict[str, Any] | None:
+    try:
+        profile: dict[str, Any] = json.loads(_PROFILE.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise HostUnavailable(
+            f"'{_PROFILE}' is not valid JSON: {error}",
+            hint=f"apt-get install --reinstall {_PACKAGES[str(_PROFILE)]}",
+        ) from error
+    return profile
+
+
+def permitted_capabilities(status: str) -> frozenset[str]:
+    """Names of the capabilities that ``/proc/PID/status`` (proc(5)) tells as permitted."""
+    line = next(line for line in status.splitlines() if line.startswith("CapPrm:"))
+    mask = int(line.split()[1], 16)
+    return frozenset(f"CAP_{n}" for bit, n in enumerate(_CAPABILITIES) if mask >> bit & 1)
