@@ -49,7 +49,13 @@ class Selection:
         return await in_thread(self._digest)
 
     async def copy_into(
-        self, root: inroot.Root, destination: str, *, directory: bool, owner: Owner = (0, 0)
+        self,
+        root: inroot.Root,
+        destination: str,
+        *,
+        directory: bool,
+        owner: Owner = (0, 0),
+        mode: int | None = None,
     ) -> None:
         """Copy into an image by Docker's rules.
 
@@ -61,6 +67,7 @@ class Selection:
             destination: absolute path in it.
             directory: the destination was written with a ``/`` at its end.
             owner: of all that is made.
+            mode: permission bits of what is copied; ``None`` keeps the source's.
 
         Raises:
             InvalidInput: several files would become one, or a file is where a directory must be, or the
@@ -72,7 +79,7 @@ class Selection:
 
         def work(stop: Stop) -> None:
             with inroot.root_fd(root) as target:
-                self._copy(target, path, directory, owner, stop)
+                self._copy(target, path, directory, (owner, mode), stop)
 
         await in_thread(work)
 
@@ -88,7 +95,10 @@ class Selection:
                 raise oserrors.explain(error, f"'{source.path}' cannot be read") from error
         return total.hexdigest()
 
-    def _copy(self, root: int, path: str, directory: bool, owner: Owner, stop: Stop) -> None:
+    def _copy(
+        self, root: int, path: str, directory: bool, looks: tuple[Owner, int | None], stop: Stop
+    ) -> None:
+        owner, mode = looks
         try:
             into = directory or _is_directory(root, path)
             if not into and len(self.sources) > 1 and not all(s.is_directory for s in self.sources):
@@ -101,7 +111,7 @@ class Selection:
         except OSError as error:
             raise oserrors.explain(error, f"'{path}' cannot be made in the image") from error
         items = self._placed(path, into=into, fresh=into and bool(made))
-        copy_entries(self.root, stop.watched(items), root, owner=owner)
+        copy_entries(self.root, stop.watched(items), root, owner=owner, mode=mode)
 
     def _placed(self, path: str, *, into: bool, fresh: bool) -> Iterator[tuple[Entry, str]]:
         """Every entry with its path in the image. Only a fresh destination gets a source's own mode."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kleene import __version__
+from kleene.engine.build_container import Services
 from kleene.engine.containers import Containers
 from kleene.engine.core import Core
 from kleene.engine.endpoints import Endpoints
@@ -28,7 +29,8 @@ class Engine:
         self.volumes = Volumes(core)
         lifecycle = Lifecycle(core, endpoints, self.volumes)
         self.containers = Containers(core, lifecycle, endpoints, self.volumes)
-        self.images = Images(core, lifecycle, self.containers, endpoints, self.volumes)
+        services = Services(core, lifecycle, self.containers, endpoints, self.volumes)
+        self.images = Images(core, services)
         self.execs = Execs(core, lifecycle, self.containers)
         self._reconciler = Reconciler(
             core,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from kleene.engine import making
 from kleene.engine.containers import Containers
 from kleene.engine.core import Core, log
 from kleene.engine.endpoints import Endpoints
@@ -92,7 +93,7 @@ class Reconciler:
             if record.auto_remove and not record.running:
                 await self._containers.destroy(record)
         for image in self._core.images.images.where("state = 'making'"):
-            await self._images.destroy(image)
+            await making.destroy(self._core, image)
         await self._images.collect()
         for volume in self._core.volumes.volumes.where("state != 'ready'"):
             await self._volumes.destroy(volume)

@@ -75,6 +75,7 @@ def copy_entries(
     target: inroot.Root,
     *,
     owner: Owner | None = (0, 0),
+    mode: int | None = None,
 ) -> None:
     """Copy entries of a walk of ``source`` to paths in ``target``; blocking, for a thread.
 
@@ -84,11 +85,12 @@ def copy_entries(
     Args:
         entries: each with its path in the target.
         owner: of all that is copied; ``None`` keeps the source's.
+        mode: permission bits of all files and directories; ``None`` keeps the source's.
 
     Raises:
         InvalidInput, Conflict, HostUnavailable: see :func:`copy_tree`.
     """
-    with inroot.root_fd(target) as target_fd, _Copier(source, target_fd, owner) as copier:
+    with inroot.root_fd(target) as target_fd, _Copier(source, target_fd, owner, mode) as copier:
         for entry, destination in entries:
             try:
                 copier.copy(entry, destination)
@@ -121,8 +123,8 @@ class _Directory:
 class _Copier:
     """One copy: its open directories, the hard links seen, the directories that still need their times."""
 
-    def __init__(self, source: int, target: int, owner: Owner | None) -> None:
-        self._source, self._target, self._owner = source, target, owner
+    def __init__(self, source: int, target: int, owner: Owner | None, mode: int | None) -> None:
+        self._source, self._target, self._owner, self._mode = source, target, owner, mode
         self._from, self._to = _Directory(), _Directory()
         self._links: dict[tuple[int, int], str] = {}
         self._directories: list[tuple[str, int]] = []
@@ -257,7 +259,7 @@ class _Copier:
     def _set_owner_and_mode(self, fd: int, status: os.stat_result) -> None:
         uid, gid = self._owner or (status.st_uid, status.st_gid)
         os.fchown(fd, uid, gid)
-        os.fchmod(fd, stat.S_IMODE(status.st_mode))
+        os.fchmod(fd, stat.S_IMODE(status.st_mode) if self._mode is None else self._mode)
 
 
 def _in_the_way(destination: str, there: str, wanted: str) -> InvalidInput:

@@ -1,0 +1,83 @@
+"""What COPY and WORKDIR do to an image's file tree, through in-root opens. Owns nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from kleene.build.plan import CopyStep, WorkdirStep
+from kleene.build.selection import Selection
+from kleene.errors import InvalidInput
+from kleene.host import inroot, oserrors
+from kleene.runtime import users
+
+Owner = tuple[int, int]
+
+
+def make_workdir(root: Path, step: WorkdirStep) -> None:
+    """Make a directory that WORKDIR names, owned by the user of the step, if it is missing.
+
+    Raises:
+        InvalidInput: a file is in the way, or the user does not exist in the image.
+    """
+    uid, gid = _owner(root, step.user)
+    _make_dirs(root, step.path, uid, gid)
+
+
+async def copy(root: Path, step: CopyStep, selection: Selection) -> None:
+    """Carry out a COPY.
+
+    Raises:
+        InvalidInput: the owner does not exist in the image, or a file is in the way.
+        Conflict: the context changed since the selection.
+        HostUnavailable: no space is left.
+    """
+    owner = await asyncio.to_thread(_owner, root, step.chown or "")
+    if step.sources:
+        await selection.copy_into(
+            root,
+            step.destination,
+            directory=step.into_directory,
+            owner=owner,
+            mode=step.chmod,
+        )
+    if step.files:
+        await asyncio.to_thread(_write_files, root, step, owner)
+
+
+def _owner(root: Path, user: str) -> Owner:
+    identity = users.resolve(root, user)
+    return identity.uid, identity.gid
+
+
+def _make_dirs(root: Path, path: str, uid: int = 0, gid: int = 0) -> None:
+    try:
+        inroot.make_dirs(root, path, 0o755, uid, gid)
+    except NotADirectoryError as error:
+        raise InvalidInput(
+            f"'{path}' cannot be made in the image: a file is in the way",
+            hint="remove it in a RUN before, or use another path",
+        ) from error
+    except OSError as error:
+        raise oserrors.explain(error, f"'{path}' cannot be made in the image") from error
+
+
+def _write_files(root: Path, step: CopyStep, owner: Owner) -> None:
+    """The files that stand in the Dockerfile itself."""
+    path = step.destination
+    directory = step.into_directory or _is_directory(root, path)
+    _make_dirs(root, path if directory else path.rpartition("/")[0] or "/")
+    mode = 0o644 if step.chmod is None else step.chmod
+    for file in step.files:
+        target = f"{path.rstrip('/')}/{file.name}" if directory else path
+        try:
+            inroot.write_file(root, target, file.content.encode(), mode, uid=owner[0], gid=owner[1])
+        except OSError as error:
+            raise oserrors.explain(error, f"'{target}' cannot be written in the image") from error
+
+
+def _is_directory(root: Path, path: str) -> bool:
+    try:
+        return inroot.stat(root, path).st_mode & 0o170000 == 0o040000
+    except OSError:
+        return False
