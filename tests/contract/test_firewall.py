@@ -360,6 +360,40 @@ def test_established_connections_survive_a_new_ruleset(host: Host) -> None:
         assert client.recv(16) == b"still here"
 
 
+@pytest.mark.parametrize("address", [Lab.UPLINK4, Lab.UPLINK6])
+def test_a_sender_of_datagrams_follows_the_published_port(host: Host, address: str) -> None:
+    """One socket that never pauses: before publication, to one container, to another."""
+    any_address, family = ("::", socket.AF_INET6) if ":" in address else ("0.0.0.0", socket.AF_INET)
+    sender = host.lab.new_socket(family, socket.SOCK_DGRAM, host.outside)
+    servers = {
+        n: host.lab.listen(any_address, 53, host.containers[1, n], socket.SOCK_DGRAM)
+        for n in (2, 3)
+    }
+    host.apply([network(1)])
+    sender.sendto(b"too early", (address, 5353))
+    for number in (2, 3, 2):
+        host.apply([network(1)], port(1, number, 5353, 53, "udp"))
+        sender.sendto(b"%d" % number, (address, 5353))
+        assert servers[number].recv(16) == b"%d" % number
+    host.apply([network(1)])
+    sender.sendto(b"too late", (address, 5353))
+    servers[2].settimeout(BLOCKED)
+    with pytest.raises(TimeoutError):
+        servers[2].recv(16)
+
+
+def test_datagrams_that_go_elsewhere_are_left_alone(host: Host) -> None:
+    """A container's own question to port 53 of somebody else, while that port is published."""
+    server = host.lab.listen("0.0.0.0", 53, host.outside, socket.SOCK_DGRAM)
+    client = host.lab.new_socket(socket.AF_INET, socket.SOCK_DGRAM, host.containers[1, 3])
+    host.apply([network(1)])
+    client.sendto(b"question", (Lab.OUTSIDE4, 53))
+    _, peer = server.recvfrom(16)
+    host.apply([network(1)], port(1, 2, 53, 53, "udp"))
+    server.sendto(b"answer", peer)
+    assert client.recv(16) == b"answer"
+
+
 def test_a_broken_ruleset_leaves_the_old_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.apply([network(1)], port(1, 2, 8080, 80))
     before = host.rules()

@@ -37,8 +37,8 @@ Attributes = dict[int, bytes]
 class Netlink:
     """A conversation with the kernel, in the namespace that it was opened in. For one thread."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(_AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE)
+    def __init__(self, protocol: int = _NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(_AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         self._sequence = 0
 

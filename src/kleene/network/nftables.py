@@ -16,7 +16,9 @@ from pathlib import Path
 
 from kleene.errors import CommandFailed, HostUnavailable
 from kleene.host import process
+from kleene.network.conntrack import forget_stale
 from kleene.network.driver import NetworkRules, PortRules, Ruleset
+from kleene.network.namespaces import in_own_thread
 from kleene.network.ruleset import bridges_of_local_ports, render, render_removal, table_name
 
 _CONF = Path("/proc/sys/net/ipv4/conf")
@@ -35,6 +37,7 @@ class NftablesFirewall:
         self._instance = instance
         self._lock = asyncio.Lock()
         self._redirected: set[str] = set()
+        self._had_udp = False
 
     async def probe(self) -> None:
         """See that this host has all that the rules need; changes nothing.
@@ -65,6 +68,12 @@ class NftablesFirewall:
             _route_localnet(self._redirected.difference(reached).union(others), on=False)
             _route_localnet(reached, on=True)
             self._redirected = set(reached)
+            has_udp = any(port.protocol == "udp" for port in ruleset.ports)
+            if has_udp or self._had_udp:
+                # A kernel without ctnetlink has the rules none the less.
+                with contextlib.suppress(OSError):
+                    await in_own_thread(lambda: forget_stale(ruleset))
+            self._had_udp = has_udp
 
     async def clear(self) -> None:
         """Remove all rules of this daemon.
