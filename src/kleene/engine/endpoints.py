@@ -53,6 +53,7 @@ class Endpoints:
             id=names.new_id(),
             container_id=container.id,
             network_id=network.id,
+            position=self._free_position(container),
             ip_address=self._allocate(network, network.subnet, network.gateway, config.ip_address),
             ip_address6=self._allocate(
                 network, network.subnet6, network.gateway6, config.ip_address6
@@ -72,6 +73,10 @@ class Endpoints:
                 await self._attach(container, endpoint)
                 await self.refresh_firewall()
             undo.pop_all()
+
+    def _free_position(self, container: ContainerRecord) -> int:
+        taken = {e.position for e in self._store.endpoints_of_container(container.id)}
+        return next(n for n in range(len(taken) + 1) if n not in taken)
 
     def _allocate(
         self, network: NetworkRecord, subnet: str, gateway: str, wanted: str
@@ -135,22 +140,19 @@ class Endpoints:
     async def _attach(self, container: ContainerRecord, endpoint: EndpointRecord) -> None:
         network = self._store.networks.get(endpoint.network_id)
         assert network is not None
-        siblings = [e.id for e in self._store.endpoints_of_container(container.id)]
-        position = siblings.index(endpoint.id)
         pairs = ((endpoint.ip_address, network.subnet), (endpoint.ip_address6, network.subnet6))
-        gateways = [network.gateway, network.gateway6] if position == 0 else []
         await self._links.attach(
             container.id,
             Attachment(
                 bridge=network.interface,
                 host_name=_host_interface(endpoint),
-                container_name=f"eth{position}",
+                container_name=f"eth{endpoint.position}",
                 addresses=[
                     ip_interface(f"{address}/{subnet.partition('/')[2]}")
                     for address, subnet in pairs
                     if address
                 ],
-                gateways=[gateway for gateway in gateways if gateway],
+                gateways=[g for g in (network.gateway, network.gateway6) if g],
                 isolated=not network.icc,
             ),
         )

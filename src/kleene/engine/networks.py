@@ -70,6 +70,11 @@ class Networks:
         return record.id
 
     async def _describe(self, config: NetworkConfig) -> NetworkRecord:
+        if config.type == "custom" and config.internal:
+            raise InvalidInput(
+                f"custom network '{config.name}' cannot be internal",
+                hint="the interface is yours, and its traffic is not filtered: leave out --internal",
+            )
         subnet = ipam.parse_subnet4(config.subnet) if config.subnet else None
         subnet6 = ipam.parse_subnet6(config.subnet6) if config.subnet6 else None
         if subnet is None and subnet6 is None:

@@ -95,9 +95,11 @@ CREATE TABLE endpoints (
     id           TEXT PRIMARY KEY,
     container_id TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
     network_id   TEXT NOT NULL REFERENCES networks ON DELETE CASCADE,
+    position     INTEGER NOT NULL,
     ip_address   TEXT,
     ip_address6  TEXT,
     UNIQUE (network_id, container_id),
+    UNIQUE (container_id, position),
     UNIQUE (network_id, ip_address),
     UNIQUE (network_id, ip_address6)
 ) STRICT;

@@ -28,11 +28,12 @@ class NetworkRecord:
 
 @dataclass(frozen=True)
 class EndpointRecord:
-    """A row of ``endpoints``."""
+    """A row of ``endpoints``. ``position``: of its interface in the container: ``eth0`` is 0."""
 
     id: str
     container_id: str
     network_id: str
+    position: int
     ip_address: str | None
     ip_address6: str | None
 

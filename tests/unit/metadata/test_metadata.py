@@ -142,9 +142,9 @@ def test_an_address_is_given_once(database: Database) -> None:
         "f" * 12, "net", "loopback", "10.1.0.0/24", "", "10.1.0.1", "", "", True, False, "kleene0"
     )
     networks.networks.insert(network)
-    networks.endpoints.insert(EndpointRecord("1" * 12, "c" * 12, network.id, "10.1.0.2", None))
+    networks.endpoints.insert(EndpointRecord("1" * 12, "c" * 12, network.id, 0, "10.1.0.2", None))
     with pytest.raises(sqlite3.IntegrityError):
-        networks.endpoints.insert(EndpointRecord("2" * 12, "d" * 12, network.id, "10.1.0.2", None))
-    networks.endpoints.insert(EndpointRecord("2" * 12, "d" * 12, network.id, "10.1.0.3", None))
+        networks.endpoints.insert(EndpointRecord("2" * 12, "d" * 12, network.id, 0, "10.1.0.2", None))
+    networks.endpoints.insert(EndpointRecord("2" * 12, "d" * 12, network.id, 0, "10.1.0.3", None))
     networks.networks.delete(network.id)
     assert networks.endpoints.where() == []
