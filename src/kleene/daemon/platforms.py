@@ -31,26 +31,25 @@ from kleene.storage.zfs import ZfsDriver
 T = TypeVar("T")
 
 _RUN = Path("/run/kleene")
+_APT = "apt-get install "
 
 
 @dataclass(frozen=True)
 class Need:
-    """Programs of which one is needed, and Debian's package that has the first."""
+    """Programs of which one is needed, and Debian's package that has the first.
+
+    Only for what the drivers cannot tell a package for, or would tell after something else was installed.
+    """
 
     programs: tuple[str, ...]
     package: str
 
 
-_RUNTIME_NEEDS = (
-    Need(("runc", "crun"), "runc"),
-    Need(("conmon",), "conmon"),
-    Need(("catatonit",), "catatonit"),
-    Need(("nft",), "nftables"),
-)
+_NEEDS = (Need(("runc", "crun"), "runc"), Need(("nft",), "nftables"))
 _STORAGE_NEEDS = {
-    "zfs": (Need(("zfs",), "zfsutils-linux"),),
-    "btrfs": (Need(("btrfs",), "btrfs-progs"),),
-    "file": (Need(("mkfs.btrfs",), "btrfs-progs"), Need(("losetup",), "mount")),
+    "zfs": Need(("zfs",), "zfsutils-linux"),
+    "btrfs": Need(("btrfs",), "btrfs-progs"),
+    "file": Need(("mkfs.btrfs",), "btrfs-progs"),
 }
 
 
@@ -67,12 +66,10 @@ async def choose_platform(config: Config) -> Platform:
     """
     if sys.platform != "linux":
         raise HostUnavailable(f"there are no drivers for '{sys.platform}' yet")
-    storage = choose_storage(config)
-    check_programs([*_RUNTIME_NEEDS, *_STORAGE_NEEDS[storage]])
     instance = instance_of(config.kleene_root)
     run = _RUN / instance
     run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return await _open(config, storage, instance, run)
+    return await _open(config, choose_storage(config), instance, run)
 
 
 def choose_storage(config: Config) -> str:
@@ -84,30 +81,21 @@ def choose_storage(config: Config) -> str:
     return "btrfs" if lies_on_btrfs(config.kleene_root) else "file"
 
 
-def check_programs(needs: Sequence[Need]) -> None:
-    """See that all programs are installed.
-
-    Raises:
-        HostUnavailable: names all that are not, and the packages that have them.
-    """
+def missing_programs(needs: Sequence[Need]) -> list[HostUnavailable]:
+    """A problem for each need that the host does not meet."""
     path = environment()["PATH"]
-    missing = [
-        need
+    return [
+        HostUnavailable(
+            f"program '{' or '.join(need.programs)}' is not installed", hint=_APT + need.package
+        )
         for need in needs
         if not any(shutil.which(program, path=path) for program in need.programs)
     ]
-    if missing:
-        names = ", ".join(f"'{' or '.join(need.programs)}'" for need in missing)
-        packages = sorted({need.package for need in missing})
-        noun = "programs are" if len(missing) > 1 else "program is"
-        raise HostUnavailable(
-            f"needed {noun} not installed: {names}", hint=f"apt-get install {' '.join(packages)}"
-        )
 
 
 async def _open(config: Config, storage_name: str, instance: str, run: Path) -> Platform:
     async with AsyncExitStack() as undo:
-        problems: list[HostUnavailable] = []
+        problems = missing_programs([*_NEEDS, _STORAGE_NEEDS[storage_name]])
         firewall = NftablesFirewall(instance)
         storage = await _try(_open_storage(config, storage_name), problems)
         if storage is not None:
@@ -117,7 +105,6 @@ async def _open(config: Config, storage_name: str, instance: str, run: Path) -> 
         if storage is None or runtime is None or problems:
             raise together(problems)
         undo.pop_all()
-    capabilities = runtime.capabilities
     return Platform(
         root=config.kleene_root,
         run=run,
@@ -126,11 +113,7 @@ async def _open(config: Config, storage_name: str, instance: str, run: Path) -> 
         runtime=runtime,
         links=LinuxLinks(run, instance),
         firewall=firewall,
-        probed={
-            f"storage {storage_name}": "ok",
-            f"runtime {capabilities.name}": "ok",
-            "firewall nftables": "ok",
-        },
+        probed={storage_name: "ok", **runtime.tried, "nftables": "ok"},
     )
 
 
@@ -138,7 +121,7 @@ async def _open_storage(config: Config, name: str) -> StorageDriver:
     pool = config.kleene_root / "storage"
     if name == "zfs":
         assert config.zfs_dataset is not None
-        return await ZfsDriver.open(config.zfs_dataset)
+        return await ZfsDriver.open(config.zfs_dataset, pool)
     if name == "btrfs":
         return await BtrfsDriver.open(pool)
     file = config.kleene_root / "storage.btrfs"
@@ -155,13 +138,29 @@ async def _try(opening: Awaitable[T], problems: list[HostUnavailable]) -> T | No
 
 
 def together(problems: Sequence[KleeneError]) -> HostUnavailable:
-    """One error for all that is wrong with the host."""
-    first, *others = problems
-    if not others:
-        return HostUnavailable(first.message, hint=first.hint, details=first.details)
-    lines = [f"{each.message} ({each.hint})" if each.hint else each.message for each in problems]
+    """One error for all that is wrong with the host, with one line to install what is missing."""
+    kept: list[KleeneError] = []
+    packages: set[str] = set()
+    for problem in problems:
+        wanted = _packages(problem)
+        if not wanted or not wanted <= packages:
+            kept.append(problem)
+            packages |= wanted
+    if len(kept) == 1:
+        return HostUnavailable(kept[0].message, hint=kept[0].hint, details=kept[0].details)
+    remedies = [_APT + " ".join(sorted(packages))] if packages else []
+    remedies += [each.hint for each in kept if each.hint and not _packages(each)]
     return HostUnavailable(
-        "this host cannot run containers yet",
-        details="\n".join(lines),
-        hint="follow the remedies above, then start kleened again",
+        "this host lacks what containers need",
+        details="\n".join(_lines(each) for each in kept),
+        hint="; ".join(remedies) or None,
     )
+
+
+def _packages(problem: KleeneError) -> set[str]:
+    hint = problem.hint or ""
+    return set(hint.removeprefix(_APT).split()) if hint.startswith(_APT) else set()
+
+
+def _lines(problem: KleeneError) -> str:
+    return f"{problem.message}: {problem.details}" if problem.details else problem.message
