@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kleene.errors import HostUnavailable
+from kleene.runtime import pidfd
 
 _TREE = "/sys/fs/cgroup"
 _REMOVAL = 5.0  # seconds in which the kernel must have let go of processes that have ended
@@ -54,6 +55,16 @@ class Cgroups:
             return []
         return [int(word) for word in text.split()]
 
+    def hold(self, container: str) -> list[tuple[int, int]]:
+        """Process ids of all that runs in a container, each with a pidfd, which belongs to the caller."""
+        held = [(pid, fd) for pid in self.pids(container) if (fd := pidfd.hold(pid)) is not None]
+        # An id may have gone to another process before it was held; then it is not in the group now.
+        still = set(self.pids(container))
+        for pid, fd in held:
+            if pid not in still:
+                os.close(fd)
+        return [(pid, fd) for pid, fd in held if pid in still]
+
     def containers(self) -> set[str]:
         """Names of the groups that are there."""
         names: set[str] = set()
@@ -79,6 +90,15 @@ class Cgroups:
 
     def _group(self, tree: Path, container: str) -> Path:
         return tree / self.parent / container
+
+
+def of_host(instance: str) -> Cgroups:
+    """The hierarchies that are mounted for the daemon.
+
+    Raises:
+        HostUnavailable: none is.
+    """
+    return find(instance, Path("/proc/self/mountinfo").read_text())
 
 
 def find(instance: str, mountinfo: str) -> Cgroups:

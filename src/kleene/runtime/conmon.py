@@ -11,14 +11,18 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kleene.errors import HostUnavailable
 from kleene.host import process
 from kleene.runtime import attach, pidfd
+
+_START_TIMEOUT = 60.0  # seconds
 
 _LINE = 199
 """Bytes of a line on the FIFO for window sizes: conmon reads that many at once. If it read several lines, it
@@ -51,6 +55,26 @@ class Directories:
     @property
     def log(self) -> Path:
         return self.kept / "log"
+
+    def make(self) -> None:
+        """Make both directories.
+
+        Raises:
+            FileExistsError: there is an instance of this name.
+        """
+        self.live.mkdir(mode=0o700)
+        self.kept.mkdir(mode=0o700, parents=True)
+
+    def retire(self) -> None:
+        """Remove what is of no use when the keeper has ended."""
+        shutil.rmtree(self.live, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove both, of an instance that did not start, or has no log."""
+        self.retire()
+        shutil.rmtree(self.kept, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.kept.parent.rmdir()
 
     def keeper_pid(self) -> int | None:
         return _read_number(self.live / "keeper.pid")
@@ -92,15 +116,29 @@ async def start(
     """Start the process in ``directories.process`` under a keeper.
 
     With ``attached``, the process starts only when the connection stands, so that no output is lost.
+    Cancelled, it lets the start come to its end, which it can then undo.
 
     Raises:
         StartFailed: nothing of it runs.
         HostUnavailable: conmon is not installed.
     """
+    argv = _argv(runtime, directories, terminal=terminal, stdin=stdin, attached=attached)
+    starting = asyncio.ensure_future(_start(argv, directories, attached=attached))
+    try:
+        return await asyncio.shield(starting)
+    except BaseException:
+        with contextlib.suppress(StartFailed, HostUnavailable):
+            connection = (await starting).connection
+            if connection is not None:
+                connection.close()
+        await end(directories)
+        raise
+
+
+async def _start(argv: Sequence[str], directories: Directories, *, attached: bool) -> Started:
     connection: socket.socket | None = None
     try:
-        async with contextlib.AsyncExitStack() as pipes:
-            argv = _argv(runtime, directories, terminal=terminal, stdin=stdin, attached=attached)
+        async with asyncio.timeout(_START_TIMEOUT), contextlib.AsyncExitStack() as pipes:
             sync = _Pipe(pipes)
             if attached:
                 ready, go = _Pipe(pipes), _Pipe(pipes, child_reads=True)
@@ -112,14 +150,14 @@ async def start(
             else:
                 await _spawn(argv, directories.live, SYNC=sync)
             pid = _process_id(await sync.line())
-        keeper = directories.keeper_pid()
-        if keeper is None:
+        if (keeper := directories.keeper_pid()) is None:
             raise StartFailed("conmon did not tell its process id")
         return Started(keeper, pid, connection)
-    except BaseException:
+    except BaseException as error:
         if connection is not None:
             connection.close()
-        await asyncio.shield(end(directories))
+        if isinstance(error, TimeoutError):
+            raise StartFailed(f"not started within {_START_TIMEOUT:g} seconds") from error
         raise
 
 
@@ -166,15 +204,15 @@ class _Pipe:
             os.close(self.child)
 
     async def line(self) -> bytes:
-        """The next line; what there was of it if the child closed the pipe."""
+        """The first line; what there was of it if the child closed the pipe."""
         os.set_blocking(self.own, False)
         data = b""
-        while not data.endswith(b"\n"):
+        while b"\n" not in data:
             await _readable(self.own)
             if not (chunk := os.read(self.own, 16384)):
                 break
             data += chunk
-        return data
+        return data.partition(b"\n")[0]
 
 
 async def _readable(fd: int) -> None:

@@ -53,12 +53,17 @@ class KeptProcess:
         if status is not None:
             self._finish(status)
         elif self._pid:
-            self._watch(self._pid, lambda pid: self._finish(pidfd.reap(pid) or _UNKNOWN))
+            self._watch(self._pid, self._orphan_ended)
         else:
             self._finish(_UNKNOWN)
 
+    def _orphan_ended(self, pid: int) -> None:
+        status = pidfd.reap(pid)
+        self._finish(_UNKNOWN if status is None else status)
+
     def _finish(self, status: int) -> None:
         self._status.set_result(status)
+        self._directories.retire()
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None

@@ -12,7 +12,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -36,6 +36,15 @@ def hold(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except ProcessLookupError:
         return None
+
+
+@contextlib.contextmanager
+def closing(pidfd: int) -> Iterator[None]:
+    """Close the descriptor after the block."""
+    try:
+        yield
+    finally:
+        os.close(pidfd)
 
 
 def send(pidfd: int, signum: int) -> None:

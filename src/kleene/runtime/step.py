@@ -42,6 +42,11 @@ class Pipes:
             os.close(self.stdin)
             self.stdin = -1
 
+    def close(self) -> None:
+        """The daemon's ends."""
+        self.close_stdin()
+        self.close_output()
+
     def close_output(self) -> None:
         for fd in (self.stdout, self.stderr):
             if fd >= 0:
@@ -56,12 +61,21 @@ class StepProcess:
     Args:
         pid: a child of the daemon, or soon to be one.
         kill_rest: kills what else the step started in the container.
+        clean_up: called when the process has ended.
     """
 
-    def __init__(self, pid: int, pipes: Pipes, kill_rest: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pid: int,
+        pipes: Pipes,
+        *,
+        kill_rest: Callable[[], None],
+        clean_up: Callable[[], None],
+    ) -> None:
         self._pid = pid
         self._pipes = pipes
         self._kill_rest = kill_rest
+        self._clean_up = clean_up
         self._pidfd = pidfd.hold(pid)
         self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         watched = pidfd.hold(pid)
@@ -74,6 +88,7 @@ class StepProcess:
         status = pidfd.reap(self._pid)
         self._status.set_result(_UNKNOWN if status is None else status)
         self._pipes.close_stdin()
+        self._clean_up()
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
@@ -87,9 +102,9 @@ class StepProcess:
         try:
             while not self._status.done():
                 await self._something_happened()
-                for output in self._available(limit=1):
+                for output in self._available():
                     yield output
-            for output in self._available(limit=None):
+            for output in self._available():
                 yield output
             finished = True
         finally:
@@ -116,16 +131,10 @@ class StepProcess:
             for fd in fds:
                 loop.remove_reader(fd)
 
-    def _available(self, limit: int | None) -> list[Output]:
-        """What is in the pipes: one chunk of each, or all."""
-        found: list[Output] = []
+    def _available(self) -> list[Output]:
+        """What is in the pipes: a pipe holds no more than a chunk."""
         streams: tuple[Literal["stdout", "stderr"], ...] = ("stdout", "stderr")
-        for stream in streams:
-            count = 0
-            while (limit is None or count < limit) and (data := self._read(stream)):
-                found.append(Output(stream, data))
-                count += 1
-        return found
+        return [Output(stream, data) for stream in streams if (data := self._read(stream))]
 
     def _read(self, stream: Literal["stdout", "stderr"]) -> bytes:
         """A chunk; empty if there is none. A pipe that all writers have closed is closed here too."""

@@ -1,0 +1,106 @@
+"""A container's bundle: the directory that the OCI runtime makes it from. Lasts as long as the container."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+from kleene.errors import InvalidInput
+from kleene.host import inroot
+from kleene.runtime import etcfiles, oci_spec, seccomp
+from kleene.runtime.driver import ContainerSpec
+from kleene.runtime.jail_params import Adjustments
+from kleene.runtime.records import Record, State, store
+
+
+def check_mounts(spec: ContainerSpec) -> None:
+    """Refuse what the runtime would fail at.
+
+    Raises:
+        InvalidInput: a source is not there, or a destination cannot be one.
+    """
+    for mount in spec.mounts:
+        if not mount.source.exists():
+            raise InvalidInput(
+                f"mount source '{mount.source}' does not exist", hint="make it first"
+            )
+        if not mount.destination.startswith("/") or not mount.destination.strip("/"):
+            raise InvalidInput(
+                f"mount destination '{mount.destination}' is not possible",
+                hint="write an absolute path in the container, other than '/'",
+            )
+
+
+def write(
+    state: State,
+    spec: ContainerSpec,
+    adjusted: Adjustments,
+    host: oci_spec.Host,
+    cgroup: str,
+) -> Record:
+    """Write the bundle, and the record of a container that is not up yet."""
+    bundle = state.bundle(spec.id)
+    bundle.mkdir(mode=0o700)
+    (bundle / "exec").mkdir(mode=0o700)
+    hostname = adjusted.hostname or spec.hostname
+    files = etcfiles.write(bundle, hostname, own_stack=spec.network.kind != "host")
+    mountable, made = etcfiles.make_mountpoints(spec.rootfs, files)
+    bounding = oci_spec.capabilities(spec.network_driver, adjusted, host.capabilities)
+    record = Record(str(spec.rootfs), made, bounding, adjusted.user)
+    state.save(spec.id, record)
+    config = oci_spec.container(
+        spec,
+        adjusted,
+        host,
+        cgroup=cgroup,
+        files=mountable,
+        with_32_bit=_needs_32_bit(spec.rootfs, host.machine),
+    )
+    store(bundle / "config.json", config)
+    return record
+
+
+def _needs_32_bit(rootfs: Path, machine: str) -> bool:
+    with inroot.root_fd(rootfs) as root:
+        return seccomp.needs_32_bit(machine, lambda path: inroot.exists(root, path))
+
+
+def make_cwd(root: Path, path: str) -> list[str]:
+    """Make a process's working directory where it is missing; what was made, parents first.
+
+    Args:
+        root: of the container, with its mounts.
+
+    Raises:
+        InvalidInput: it cannot be made, or is not a directory.
+    """
+    if not path.startswith("/"):
+        raise InvalidInput(f"working directory '{path}' is not absolute", hint=f"write '/{path}'")
+    try:
+        return inroot.make_dirs(root, path)
+    except OSError as error:
+        if error.errno == errno.ENOTDIR:
+            raise InvalidInput(f"working directory '{path}' is not a directory") from error
+        raise InvalidInput(
+            f"working directory '{path}' cannot be made: {error.strerror}"
+        ) from error
+
+
+def remove_cwd(root: Path, made: Collection[str]) -> None:
+    """Remove the directories that :func:`make_cwd` made."""
+    for path in reversed(list(made)):
+        try:
+            parent, name = inroot.split(path)
+            fd = inroot.open_in_root(root, parent, inroot.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return
+        try:
+            if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                os.rmdir(name, dir_fd=fd)
+        except OSError:
+            return
+        finally:
+            os.close(fd)

@@ -1,0 +1,322 @@
+"""Containers on Linux, by an OCI runtime under conmon.
+
+A container's first process is an init that only reaps; every execution instance is a process of its own
+beside it, under a keeper, and outlives the daemon. What this module makes lies in the state directory (see
+:mod:`kleene.runtime.records`) and in control groups, until :meth:`OciDriver.delete`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from kleene.errors import CommandFailed, HostUnavailable, InvalidInput, NotFound
+from kleene.host import process
+from kleene.runtime import (
+    bundle,
+    cgroups,
+    conmon,
+    etcfiles,
+    failures,
+    jail_params,
+    oci_spec,
+    pidfd,
+    programs,
+    users,
+)
+from kleene.runtime.attach import Attachment
+from kleene.runtime.driver import ContainerSpec, ProcessSpec, RuntimeCapabilities
+from kleene.runtime.kept import KeptProcess
+from kleene.runtime.records import Record, State, store
+from kleene.runtime.step import Pipes, StepProcess
+
+_START_TIMEOUT = 60.0  # seconds for the runtime to bring up a container or a process
+_KEEPER_TIMEOUT = 5.0  # seconds for a keeper to end after its process
+
+
+class OciDriver:
+    """A :class:`kleene.runtime.driver.RuntimeDriver`; made by :meth:`open`.
+
+    Attributes:
+        tried: for each runtime that was tried, ``ok`` or why it does not work.
+    """
+
+    def __init__(self, state: State, groups: cgroups.Cgroups, found: programs.Programs) -> None:
+        self._state = state
+        self._groups = groups
+        self._host = found.host
+        self._runtime = conmon.Runtime(found.runtime, state.runtime, found.conmon)
+        self._name = found.name
+        self._limits = oci_spec.rlimits(found.host)
+        self._being_made = 0
+        self._capabilities = RuntimeCapabilities(found.name, found.version)
+        self.tried = found.tried
+
+    @classmethod
+    async def open(cls, state_dir: Path, instance: str) -> OciDriver:
+        """A driver for the containers of one daemon.
+
+        Args:
+            state_dir: made if missing; what it needs outlives the daemon.
+            instance: the daemon's 6 hex digits; names its control group.
+
+        Raises:
+            HostUnavailable: names what the host lacks.
+        """
+        pidfd.become_subreaper()
+        state = State(state_dir)
+        groups = cgroups.of_host(instance)
+        return cls(state, groups, await programs.find(state_dir, groups))
+
+    @property
+    def capabilities(self) -> RuntimeCapabilities:
+        return self._capabilities
+
+    def check_jail_params(self, params: Mapping[str, str]) -> None:
+        jail_params.adjustments(params)
+
+    # Containers
+
+    async def create(self, spec: ContainerSpec) -> int:
+        adjusted = jail_params.adjustments(spec.jail_params)
+        bundle.check_mounts(spec)
+        if spec.id in await self.containers():
+            await self.delete(spec.id)
+        self._being_made += 1
+        try:
+            group = self._groups.path(spec.id)
+            record = bundle.write(self._state, spec, adjusted, self._host, group)
+            pid = await self._run(spec.id)
+            self._state.save(spec.id, record.with_init(pid, self._state.boot))
+        except BaseException:
+            await asyncio.shield(self.delete(spec.id))
+            raise
+        finally:
+            self._being_made -= 1
+        return pid
+
+    async def _run(self, container: str) -> int:
+        """Bring up the container that the bundle describes; the init's process id."""
+        at = self._state.bundle(container)
+        pid_file, log = at / "pid", at / "runtime.log"
+        arguments = ("run", "--detach", "--bundle", str(at), "--pid-file", str(pid_file), container)
+        status = await _finish(self._runtime.command(log, *arguments))
+        if status != 0:
+            text = failures.messages(_read(log))
+            raise CommandFailed([self._name, "run"], status, text)
+        return int(_read(pid_file))
+
+    async def is_up(self, container: str) -> bool:
+        return self._record(container) is not None
+
+    async def init_pid(self, container: str) -> int | None:
+        record = self._record(container)
+        return record.pid if record else None
+
+    async def containers(self) -> list[str]:
+        return sorted(self._state.known() | self._groups.containers())
+
+    async def delete(self, container: str) -> None:
+        await self._kill_all(container)
+        for instance in self._state.instances(container):
+            await _end_keeper(instance)
+        await self._groups.remove(container)
+        if (record := self._state.record(container)) is not None:
+            etcfiles.remove_mountpoints(Path(record.rootfs), record.made)
+        self._state.remove(container)
+
+    async def forget(self, container: str) -> None:
+        self._state.forget(container)
+        if not self._being_made:
+            self._groups.remove_parent()
+
+    # Processes of a container
+
+    async def processes(self, container: str) -> list[int]:
+        record = self._state.record(container)
+        init = record.pid if record else 0
+        return [pid for pid in self._groups.pids(container) if pid != init]
+
+    async def wait_empty(self, container: str) -> None:
+        while pids := await self.processes(container):
+            await pidfd.gone(pids[0])
+
+    async def signal_all(self, container: str, signum: int) -> None:
+        init = await self.init_pid(container)
+        for pid, fd in self._groups.hold(container):
+            with pidfd.closing(fd):
+                if pid != init:
+                    pidfd.send(fd, signum)
+
+    async def _kill_all(self, container: str) -> None:
+        """With its init, all that a container has ends; but the init may be unknown after a crash."""
+        while members := self._groups.hold(container):
+            for _, fd in members:
+                pidfd.send(fd, signal.SIGKILL)
+            for pid, fd in members:
+                await pidfd.ended(fd)
+                pidfd.reap(pid)
+
+    # Execution instances
+
+    async def exec(
+        self, container: str, instance: str, spec: ProcessSpec, *, attach: bool
+    ) -> KeptProcess:
+        directories = self._state.instance(container, instance)
+        async with self._prepared(container, directories, spec) as prepared:
+            try:
+                started = await conmon.start(
+                    self._runtime,
+                    directories,
+                    terminal=spec.terminal,
+                    stdin=spec.stdin,
+                    attached=attach,
+                )
+            except conmon.StartFailed as error:
+                raise self._not_started(container, directories, prepared, str(error)) from error
+        attachment = None
+        if started.connection is not None:
+            attachment = Attachment(started.connection, terminal=spec.terminal, stdin=spec.stdin)
+        return KeptProcess(started.pid, started.keeper, directories, attachment)
+
+    async def exec_build(self, container: str, instance: str, spec: ProcessSpec) -> StepProcess:
+        if spec.terminal:
+            raise InvalidInput("a build step has no terminal")
+        directories = self._state.instance(container, instance)
+        before = set(self._groups.pids(container))
+        async with self._prepared(container, directories, spec) as prepared:
+            pipes = Pipes(stdin=spec.stdin)
+            try:
+                pid = await self._start_step(container, directories, prepared, pipes)
+            except BaseException:
+                self._kill_since(container, before)
+                pipes.close()
+                raise
+        return StepProcess(
+            pid,
+            pipes,
+            kill_rest=lambda: self._kill_since(container, before),
+            clean_up=directories.remove,
+        )
+
+    async def _start_step(
+        self, container: str, directories: conmon.Directories, spec: ProcessSpec, pipes: Pipes
+    ) -> int:
+        pid_file, log = directories.live / "pid", directories.live / "runtime.log"
+        options = ("--detach", "--pid-file", str(pid_file), "--process", str(directories.process))
+        argv = self._runtime.command(log, "exec", *options, container)
+        try:
+            status = await _finish(argv, pipes.child_stdin, pipes.child_stdout, pipes.child_stderr)
+        finally:
+            pipes.close_child()
+        pid = directories.process_pid()
+        if status != 0 or pid is None:
+            raise self._not_started(container, directories, spec, "")
+        return pid
+
+    @contextlib.asynccontextmanager
+    async def _prepared(
+        self, container: str, directories: conmon.Directories, spec: ProcessSpec
+    ) -> AsyncIterator[ProcessSpec]:
+        """All that a process needs to be started; removed again if the block raises. Gives the
+        specification with the user that the jail parameters ask for."""
+        record = self._record(container)
+        if record is None or not spec.args:
+            raise _not_up(container) if record is None else InvalidInput("no command to execute")
+        if record.user is not None:
+            spec = replace(spec, user=record.user)
+        root = Path(f"/proc/{record.pid}/root")
+        identity = users.resolve(root, spec.user)
+        made = bundle.make_cwd(root, spec.cwd)
+        try:
+            directories.make()
+            document = oci_spec.process(spec, identity, record.capabilities, self._limits)
+            store(directories.process, document)
+            yield spec
+        except BaseException:
+            bundle.remove_cwd(root, made)
+            directories.remove()
+            raise
+
+    def _not_started(
+        self, container: str, directories: conmon.Directories, spec: ProcessSpec, said: str
+    ) -> Exception:
+        text = failures.messages(_read(directories.live / "runtime.log")) or said
+        if self._record(container) is None:
+            return _not_up(container)
+        return failures.not_started(container, spec, self._name, text)
+
+    def _kill_since(self, container: str, before: set[int]) -> None:
+        """Kill what was started in a container after ``before`` was the list of its processes."""
+        while members := [m for m in self._groups.hold(container) if m[0] not in before]:
+            for _, fd in members:
+                with pidfd.closing(fd):
+                    pidfd.send(fd, signal.SIGKILL)
+
+    async def adopt(self, container: str, instance: str) -> KeptProcess | None:
+        directories = self._state.instance(container, instance)
+        if directories.exit_status() is not None:
+            return KeptProcess(0, 0, directories)
+        keeper, pid = directories.keeper_pid(), directories.process_pid()
+        if keeper is None or pid is None or not directories.log.exists():
+            return None
+        # Whoever has these ids now is meant only if it is the keeper, and is in the container.
+        keeper = keeper if conmon.is_keeper(keeper, instance) else 0
+        pid = pid if pid in self._groups.pids(container) else 0
+        return KeptProcess(pid, keeper, directories)
+
+    def log_path(self, container: str, instance: str) -> Path:
+        return self._state.instance(container, instance).log
+
+    def _record(self, container: str) -> Record | None:
+        """Of a container that is up."""
+        record = self._state.record(container)
+        return record if record and record.is_up(self._state.boot) else None
+
+
+def _not_up(container: str) -> NotFound:
+    return NotFound(f"container '{container}' is not running", hint=f"klee start {container}")
+
+
+async def _finish(
+    argv: list[str], stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL
+) -> int:
+    """Run the runtime to its end; the process that it leaves running keeps the standard streams.
+
+    Raises:
+        HostUnavailable: it took too long.
+    """
+    child = await process.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr)
+    try:
+        async with asyncio.timeout(_START_TIMEOUT):
+            return await child.wait()
+    except TimeoutError as error:
+        raise HostUnavailable(
+            f"the container runtime did not finish within {_START_TIMEOUT:g} seconds",
+            details=" ".join(argv),
+        ) from error
+    finally:
+        await process.kill_group(child)
+
+
+async def _end_keeper(directories: conmon.Directories) -> None:
+    """Wait for a keeper whose process has ended; it has an exit status to write."""
+    keeper = directories.keeper_pid()
+    if keeper is None or not conmon.is_keeper(keeper, directories.live.name):
+        return
+    try:
+        async with asyncio.timeout(_KEEPER_TIMEOUT):
+            await pidfd.gone(keeper)
+    except TimeoutError:
+        await conmon.end(directories)
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(errors="replace")
+    return ""
