@@ -12,7 +12,12 @@ from kleene.cli.output import print_json
 from kleene.cli.session import Session, pass_session
 
 _FORMAT = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines for people, or JSON for programs.",
 )
 
 
