@@ -121,6 +121,8 @@ class _Extraction:
         except (OverflowError, ValueError) as error:
             raise self._refused(path, str(error)) from error
         except OSError as error:
+            if error.errno is None:  # bz2's word for damaged data
+                raise
             failed = f"'{_shown(path)}' of archive '{self._name}' cannot be extracted"
             raise oserrors.explain(error, failed) from error
 
