@@ -20,6 +20,7 @@ from pathlib import Path
 from kleene import __version__
 from kleene.daemon.config import DEFAULT_FILE, DEFAULT_SOCKET, Config, load_config
 from kleene.daemon.sockets import check_free, listening
+from kleene.daemon.tls import tls_context
 from kleene.errors import Conflict, HostUnavailable, KleeneError
 
 _LOCK = "kleened.lock"
@@ -33,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(argv)
     try:
         config = load_config(options.config, root=options.root, hosts=options.host)
+        for listener in config.api_listening_sockets:
+            if listener.address.tls:
+                tls_context(listener)
         if options.check_config:
             print("the configuration is valid")
             return

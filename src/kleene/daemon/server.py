@@ -17,7 +17,7 @@ from litestar import Litestar
 
 from kleene.daemon.config import Listener
 from kleene.daemon.streams import Streams
-from kleene.errors import InvalidInput
+from kleene.daemon.tls import tls_context
 
 PING_INTERVAL = 20.0
 """Seconds between pings on an idle stream, so that nothing in between takes it for dead. A client that does
@@ -116,27 +116,3 @@ def _server(app: Litestar, context: ssl.SSLContext | None) -> uvicorn.Server:
     config.load()
     config.ssl = context
     return _Server(config)
-
-
-def tls_context(listener: Listener) -> ssl.SSLContext:
-    """What a socket needs for TLS 1.2 and later.
-
-    Raises:
-        InvalidInput: a certificate or key cannot be used.
-    """
-    assert listener.tlscert is not None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(listener.tlscert, listener.tlskey)
-        if listener.tlscacert is not None:
-            context.load_verify_locations(listener.tlscacert)
-        if listener.tlsdh is not None:
-            context.load_dh_params(str(listener.tlsdh))
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidInput(
-            f"socket '{listener.address}' cannot use its certificate: {error}",
-            hint="tlscert, tlskey, tlscacert and tlsdh must be readable PEM files that fit together",
-        ) from error
-    if listener.tlsverify:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

@@ -41,6 +41,15 @@ def test_configuration_is_checked_without_starting(
     )
 
 
+def test_certificate_that_cannot_be_used_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("nothing")
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"api_listening_sockets: [{{address: 'https:///x', tlscert: {tmp_path}/bad.pem}}]\n"
+    )
+    assert "cannot use its certificate" in refused("--config", str(file), "--check-config")
+
+
 def test_only_root_may_run_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert refused("--root", str(tmp_path)).startswith("kleened: kleened must run as root\nhint: ")
