@@ -21,6 +21,7 @@ from kleene.storage.btrfs_pool import DATASETS, SNAPSHOTS, Pool, open_foreign
 from kleene.storage.compare import changes
 from kleene.storage.driver import Change, Snapshot, StorageCapabilities, Usage
 from kleene.storage.layout import dataset_parts, snapshot_parts
+from kleene.storage.settle import settled
 
 _T = TypeVar("_T")
 _THREADS = 8
@@ -193,10 +194,4 @@ class BtrfsDriver:
     async def _call(self, work: Callable[[], _T], *, undo: Callable[[], None] | None = None) -> _T:
         """Run ``work`` in a thread. Who is cancelled meanwhile waits for it all the same, and undoes it."""
         running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            if undo is not None and running.exception() is None:
-                await self._call(undo)
-            raise
+        return await settled(running, undo=None if undo is None else lambda: self._call(undo))

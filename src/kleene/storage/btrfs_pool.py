@@ -86,8 +86,8 @@ class Pool:
             os.close(fd)
 
     @contextlib.contextmanager
-    def subvolume(self, kind: str, name: object, *parts: str) -> Iterator[int]:
-        """A descriptor of a dataset or snapshot; ``kind`` and ``name`` are for the message.
+    def subvolume(self, subject: str, *parts: str) -> Iterator[int]:
+        """A descriptor of a dataset or snapshot; ``subject`` is for the message.
 
         Raises:
             NotFound: it is not there, or what is there is no subvolume.
@@ -96,22 +96,25 @@ class Pool:
             try:
                 fd = stack.enter_context(self.directory(*parts))
             except (FileNotFoundError, NotADirectoryError) as error:
-                raise missing(kind, name) from error
+                raise missing(subject) from error
             except OSError as error:
-                raise missing(kind, name) if error.errno == errno.ELOOP else error from error
+                raise missing(subject) if error.errno == errno.ELOOP else error from error
             if os.fstat(fd).st_ino != btrfs.FIRST_INODE:
-                raise missing(kind, name)
+                raise missing(subject)
             yield fd
 
     def dataset(self, dataset: str) -> contextlib.AbstractContextManager[int]:
-        return self.subvolume("dataset", dataset, DATASETS, *dataset_parts(dataset))
+        return self.subvolume(f"dataset '{dataset}'", DATASETS, *dataset_parts(dataset))
 
     def snapshot(self, snapshot: Snapshot) -> contextlib.AbstractContextManager[int]:
-        return self.subvolume("snapshot", snapshot, SNAPSHOTS, *snapshot_parts(snapshot))
+        return self.subvolume(f"snapshot '{snapshot}'", SNAPSHOTS, *snapshot_parts(snapshot))
 
     def create(self, dataset: str) -> None:
         group, name = dataset_parts(dataset)
-        with self._making("dataset", dataset), self.directory(DATASETS, group, make=True) as parent:
+        with (
+            self._making(f"dataset '{dataset}'"),
+            self.directory(DATASETS, group, make=True) as parent,
+        ):
             btrfs.create_subvolume(parent, name)
             with self.dataset(dataset) as fd:
                 os.fchmod(fd, 0o755)  # the kernel applied the daemon's umask
@@ -120,14 +123,17 @@ class Pool:
     def clone(self, source: int, dataset: str) -> None:
         """Make a dataset from the subvolume that ``source`` is the root of."""
         group, name = dataset_parts(dataset)
-        with self._making("dataset", dataset), self.directory(DATASETS, group, make=True) as parent:
+        with (
+            self._making(f"dataset '{dataset}'"),
+            self.directory(DATASETS, group, make=True) as parent,
+        ):
             btrfs.create_snapshot(source, parent, name, readonly=False)
 
     def freeze(self, snapshot: Snapshot) -> None:
         group, dataset, name = snapshot_parts(snapshot)
         with (
             self.dataset(snapshot.dataset) as source,
-            self._making("snapshot", snapshot),
+            self._making(f"snapshot '{snapshot}'"),
             self.directory(SNAPSHOTS, group, dataset, make=True) as parent,
         ):
             btrfs.create_snapshot(source, parent, name, readonly=True)
@@ -202,7 +208,7 @@ class Pool:
             raise InvalidInput(
                 f"the stream for dataset '{dataset}' has {len(found)} subvolumes, not one"
             )
-        with self.subvolume("subvolume", found[0], *parts, found[0]) as source:
+        with self.subvolume(f"subvolume '{found[0]}'", *parts, found[0]) as source:
             self.clone(source, dataset)
 
     def drop_temporary(self, source: int, name: str) -> None:
@@ -229,7 +235,7 @@ class Pool:
     def check_free(self, dataset: str) -> None:
         """Raise ``Conflict`` unless the name is free."""
         if self.exists(dataset):
-            raise taken("dataset", dataset)
+            raise taken(f"dataset '{dataset}'")
 
     def created(self, snapshot: Snapshot) -> float:
         """When the snapshot was taken, in seconds since the epoch."""
@@ -265,12 +271,12 @@ class Pool:
         return []
 
     @contextlib.contextmanager
-    def _making(self, kind: str, name: object) -> Iterator[None]:
+    def _making(self, subject: str) -> Iterator[None]:
         try:
             with self._working():
                 yield
         except FileExistsError as error:
-            raise taken(kind, name) from error
+            raise taken(subject) from error
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
@@ -324,7 +330,7 @@ def open_foreign(source: str) -> int:
     try:
         fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise missing("subvolume", source) from error
+        raise missing(f"subvolume '{source}'") from error
     except OSError as error:
         raise InvalidInput(f"source '{source}' cannot be read: {error.strerror}") from error
     try:

@@ -7,6 +7,7 @@ changed about when the older snapshot was taken are compared byte by byte.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Generator, Iterator
@@ -57,23 +58,34 @@ class _Tree:
     def root(self) -> os.stat_result:
         return os.fstat(self._root)
 
+    def target(self, path: str) -> str:
+        """Where a symbolic link points."""
+        with self._parent(path) as (directory, name):
+            return os.readlink(name, dir_fd=directory)
+
     def read(self, path: str) -> Iterator[bytes]:
         """The bytes of a regular file, in chunks."""
-        head, _, name = path.rpartition("/")
-        directory = self.open_directory(head)
-        try:
+        with self._parent(path) as (directory, name):
             fd = os.open(name, _OPEN_FILE, dir_fd=directory)
-        finally:
-            os.close(directory)
         with os.fdopen(fd, "rb", buffering=0) as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
+
+    @contextlib.contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[int, str]]:
+        head, _, name = path.rpartition("/")
+        directory = self.open_directory(head)
+        try:
+            yield directory, name
+        finally:
+            os.close(directory)
 
 
 def changes(older: Path, newer: Path, *, unsure_since: float) -> Generator[Change, None, None]:
     """What differs between two read-only trees, one the past of the other, directories before their content.
 
-    The root itself is ``.``. A directory whose entries changed is itself modified.
+    The root itself is ``.``. A directory is modified if its mode or owner is another; what came and went in
+    it is told path by path.
 
     Args:
         unsure_since: files that changed at or after this time (seconds since the epoch) are compared byte
@@ -136,7 +148,11 @@ def _differs(
 ) -> bool:
     if _signature(was) != _signature(now):
         return True
-    if not stat.S_ISREG(now.st_mode) or now.st_ctime < unsure_since:
+    if now.st_ctime < unsure_since:
+        return False
+    if stat.S_ISLNK(now.st_mode):
+        return old.target(path) != new.target(path)
+    if not stat.S_ISREG(now.st_mode):
         return False
     pairs = zip(old.read(path), new.read(path), strict=False)
     return any(one != other for one, other in pairs)
@@ -145,7 +161,7 @@ def _differs(
 def _signature(found: os.stat_result) -> tuple[int, ...]:
     attributes = (found.st_mode, found.st_uid, found.st_gid, found.st_rdev, found.st_ino)
     if _is_directory(found):
-        return (*attributes, found.st_mtime_ns, found.st_ctime_ns)
+        return attributes[:3]
     return (*attributes, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 

@@ -46,14 +46,14 @@ def snapshot_parts(snapshot: Snapshot) -> tuple[str, str, str]:
     return *parts, snapshot.name
 
 
-def missing(kind: str, name: object) -> NotFound:
-    """The error for a dataset, snapshot or source (``kind``) that is not there."""
-    return NotFound(f"{kind} '{name}' does not exist")
+def missing(subject: str) -> NotFound:
+    """The error for what is not there; ``subject`` is as in ``dataset 'image/x'``."""
+    return NotFound(f"{subject} does not exist")
 
 
-def taken(kind: str, name: object) -> Conflict:
+def taken(subject: str) -> Conflict:
     """The error for a name that something else has."""
-    return Conflict(f"{kind} '{name}' exists already", hint="choose another name, or remove it")
+    return Conflict(f"{subject} exists already", hint="choose another name, or remove it first")
 
 
 def pool_full(pool: object) -> HostUnavailable:

@@ -1,0 +1,306 @@
+"""The ZFS backend: every dataset a file system below one root, with the ``zfs`` tool alone.
+
+Owns the root dataset, which outlives the daemon::
+
+    ROOT/A/B             a dataset, mounted at MOUNTPOINT/A/B
+    ROOT/_trash/RANDOM   what was destroyed while others need it, or is on its way in; not mounted
+    …@_kleene_RANDOM     a snapshot that only its clones need
+
+A snapshot with clones cannot be destroyed, so it goes out of sight: :mod:`kleene.storage.zfs_trash`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import islice
+from pathlib import Path
+
+from kleene.errors import HostUnavailable, InvalidInput, NotFound
+from kleene.storage import zfs_command as zfs
+from kleene.storage import zfs_stream
+from kleene.storage.compare import changes
+from kleene.storage.driver import Change, Snapshot, StorageCapabilities, Usage
+from kleene.storage.layout import dataset_parts, taken
+from kleene.storage.settle import settled
+from kleene.storage.zfs_trash import Names, Trash, hidden, is_hidden, snapshots
+
+_FULL_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.:-]*(/[a-zA-Z0-9_.:][a-zA-Z0-9_.:-]*)*")
+_BATCH = 512
+_CREATION_STEP = 2  # seconds: the property counts whole ones
+
+
+class ZfsDriver:
+    """The datasets below one root dataset. Made by :meth:`open`."""
+
+    def __init__(self, root: str, mountpoint: Path) -> None:
+        self._names = Names(root, mountpoint)
+        self._trash = Trash(self._names)
+        self._groups: set[str] = set()
+
+    @staticmethod
+    async def probe(root: str) -> None:
+        """Find out whether ``root`` could hold Kleene's datasets.
+
+        Raises:
+            InvalidInput: not the name of a dataset.
+            HostUnavailable: no ``zfs``, no such pool, or no privilege.
+        """
+        pool = _checked_name(root).partition("/")[0]
+        try:
+            await zfs.call("list", "-H", "-o", "name", pool, subject=f"pool '{pool}'")
+        except NotFound as error:
+            raise HostUnavailable(
+                f"storage pool '{pool}' does not exist", hint="list the pools: zpool list"
+            ) from error
+
+    @classmethod
+    async def open(cls, root: str, mountpoint: Path) -> ZfsDriver:
+        """Open the pool below ``root``, made at need; mount it, and remove what interrupted calls left.
+
+        Args:
+            root: the dataset that is Kleene's own, as ``tank/kleene``.
+            mountpoint: the directory below which its datasets are mounted.
+
+        Raises:
+            InvalidInput, HostUnavailable: as :meth:`probe`.
+        """
+        await cls.probe(root)
+        driver = cls(root, mountpoint)
+        await driver._prepare()
+        return driver
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    async def _prepare(self) -> None:
+        names = self._names
+        names.mountpoint.mkdir(mode=0o700, parents=True, exist_ok=True)
+        where = f"mountpoint={names.mountpoint}"
+        await self._have(names.root, "-p", "-o", where, "-o", "canmount=off", "-o", "atime=off")
+        present = await zfs.properties(names.root, "mountpoint", subject="storage pool")
+        if present != [str(names.mountpoint)]:
+            await zfs.call("set", where, names.root, subject="storage pool")
+        await self._have(names.trash, "-o", "mountpoint=none", "-o", "canmount=off")
+        await self._trash.sweep()
+        await self._mount_all()
+
+    async def _have(self, name: str, *options: str) -> None:
+        """Make a dataset that is never mounted itself, unless it is there."""
+        if (await zfs.run("list", "-H", "-o", "name", name)).status != 0:
+            await zfs.call("create", *options, name, subject=f"dataset '{name}'")
+
+    async def _mount_all(self) -> None:
+        wanted = ["-r", "-t", "filesystem", "-o", "name,mounted", self._names.root]
+        for name, mounted in await zfs.listing(wanted, subject="storage pool"):
+            if mounted == "no" and self._own(name) is not None:
+                await zfs.call("mount", name, subject=f"dataset '{name}'")
+
+    def _own(self, name: str) -> str | None:
+        """The dataset that a full name stands for, or ``None`` if it is none of the contract's."""
+        below, dataset = name[: len(self._names.root) + 1], name[len(self._names.root) + 1 :]
+        try:
+            dataset_parts(dataset)
+        except InvalidInput:
+            return None
+        return dataset if below == f"{self._names.root}/" else None
+
+    @property
+    def name(self) -> str:
+        return "zfs"
+
+    @property
+    def capabilities(self) -> StorageCapabilities:
+        return StorageCapabilities(quota=True, reflink=False)
+
+    def mountpoint(self, dataset: str) -> Path:
+        return self._names.path(dataset)
+
+    def host_name(self, dataset: str) -> str:
+        return self._names.dataset(dataset)
+
+    async def create(self, dataset: str) -> None:
+        await self._make(dataset, "create")
+
+    async def clone(self, snapshot: Snapshot, dataset: str) -> None:
+        source = self._names.snapshot(snapshot)
+        await self._make(dataset, "clone", source, source=f"snapshot '{snapshot}'")
+
+    async def _make(self, dataset: str, *command: str, source: str | None = None) -> None:
+        name = self._names.dataset(dataset)
+        await self._have_group(dataset)
+        await settled(
+            self._make_mounted(name, command, f"dataset '{dataset}'", source),
+            undo=lambda: self.destroy(dataset),
+        )
+
+    async def _make_mounted(
+        self, name: str, command: tuple[str, ...], subject: str, source: str | None
+    ) -> None:
+        done = await zfs.run(*command, name)
+        if done.status == 0:
+            return
+        if b"successfully created" in done.stderr:  # "... but not mounted"
+            await zfs.run("destroy", name)
+        raise zfs.meaning(done, subject, source)
+
+    async def _have_group(self, dataset: str) -> None:
+        group, _ = dataset_parts(dataset)
+        if group not in self._groups:
+            await self._have(f"{self._names.root}/{group}", "-o", "canmount=off")
+            self._groups.add(group)
+
+    async def snapshot(self, snapshot: Snapshot) -> None:
+        name = self._names.snapshot(snapshot)
+        subject, source = f"snapshot '{snapshot}'", f"dataset '{snapshot.dataset}'"
+        await settled(
+            zfs.call("snapshot", name, subject=subject, source=source),
+            undo=lambda: self.destroy_snapshot(snapshot),
+        )
+
+    async def destroy(self, dataset: str) -> None:
+        await settled(self._trash.destroy(dataset))
+
+    async def destroy_snapshot(self, snapshot: Snapshot) -> None:
+        await settled(self._trash.destroy_snapshot(snapshot))
+
+    async def exists(self, dataset: str) -> bool:
+        name = self._names.dataset(dataset)
+        try:
+            await zfs.call("list", "-H", "-o", "name", name, subject=f"dataset '{dataset}'")
+        except NotFound:
+            return False
+        return True
+
+    async def datasets(self) -> list[str]:
+        wanted = ["-r", "-t", "filesystem", "-o", "name", self._names.root]
+        rows = await zfs.listing(wanted, subject="storage pool")
+        return sorted(found for (name,) in rows if (found := self._own(name)) is not None)
+
+    async def snapshots(self, dataset: str) -> list[str]:
+        found = await snapshots(self._names.dataset(dataset), subject=f"dataset '{dataset}'")
+        return sorted(name.partition("@")[2] for name in found if not is_hidden(name))
+
+    async def usage(self, dataset: str) -> Usage:
+        exclusive, referenced = await zfs.properties(
+            self._names.dataset(dataset),
+            *("usedbydataset", "referenced"),
+            subject=f"dataset '{dataset}'",
+        )
+        return Usage(exclusive=int(exclusive), referenced=int(referenced))
+
+    async def pool_free(self) -> int:
+        (free,) = await zfs.properties(self._names.root, "available", subject="storage pool")
+        return int(free)
+
+    async def set_quota(self, dataset: str, limit: int | None) -> None:
+        value = "none" if limit is None else str(limit)
+        name = self._names.dataset(dataset)
+        await zfs.call("set", f"refquota={value}", name, subject=f"dataset '{dataset}'")
+
+    async def copy_foreign(self, source: str, dataset: str) -> None:
+        subject, frozen = f"dataset '{dataset}'", hidden(_checked_name(source))
+        await self._check_free(dataset)
+        async with AsyncExitStack() as stack:
+            await zfs.call("snapshot", frozen, subject=subject, source=f"dataset '{source}'")
+            stack.push_async_callback(zfs.run, "destroy", frozen)
+            incoming = self._names.new_in_trash()
+            stack.push_async_callback(self._trash.collect, incoming)
+            await zfs_stream.pipe([frozen], incoming, subject=subject)
+            await self._adopt(incoming, dataset)
+
+    async def clone_foreign(self, source: str, dataset: str) -> None:
+        frozen = hidden(_checked_name(source))
+        if source.partition("/")[0] != self._names.root.partition("/")[0]:
+            raise InvalidInput(
+                f"dataset '{source}' is not in the pool of '{self._names.root}'",
+                hint="copy it instead of cloning it",
+            )
+        told = f"dataset '{source}'"
+        await zfs.call("snapshot", frozen, subject=f"snapshot '{frozen}'", source=told)
+        try:
+            await self._make(dataset, "clone", frozen, source=told)
+        except BaseException:
+            await zfs.run("destroy", frozen)
+            raise
+
+    async def send(self, snapshot: Snapshot, fd: int, *, base: Snapshot | None = None) -> None:
+        since = [] if base is None else ["-i", self._names.snapshot(base)]
+        arguments = [*since, self._names.snapshot(snapshot)]
+        await zfs_stream.send(arguments, fd, subject=f"snapshot '{snapshot}'")
+
+    async def receive(self, dataset: str, fd: int) -> None:
+        await self._check_free(dataset)
+        incoming = self._names.new_in_trash()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._trash.collect, incoming)
+            await zfs_stream.receive(fd, incoming, subject=f"dataset '{dataset}'")
+            await self._adopt(incoming, dataset)
+
+    async def _check_free(self, dataset: str) -> None:
+        if await self.exists(dataset):
+            raise taken(f"dataset '{dataset}'")
+
+    async def _adopt(self, incoming: str, dataset: str) -> None:
+        """Make a dataset of one that came in, without the snapshot that it came as."""
+        for snapshot in await snapshots(incoming, subject=f"dataset '{dataset}'"):
+            await zfs.call("destroy", snapshot, subject=f"dataset '{dataset}'")
+        await self._have_group(dataset)
+        await settled(self._rename(incoming, dataset), undo=lambda: self.destroy(dataset))
+
+    async def _rename(self, incoming: str, dataset: str) -> None:
+        name, subject = self._names.dataset(dataset), f"dataset '{dataset}'"
+        await zfs.call("rename", incoming, name, subject=subject)
+        if await zfs.properties(name, "mounted", subject=subject) != ["yes"]:
+            await zfs.call("mount", name, subject=subject)
+
+    async def diff(self, older: Snapshot, newer: Snapshot) -> AsyncIterator[Change]:
+        """As the contract says, of two read-only clones: zfs-fuse shows snapshots in no other way."""
+        async with AsyncExitStack() as stack:
+            since = await self._created(older) - _CREATION_STEP
+            old = await self._mounted_clone(older, stack)
+            new = await self._mounted_clone(newer, stack)
+            found = changes(old, new, unsure_since=since)
+            stack.callback(found.close)
+            while batch := await asyncio.to_thread(lambda: list(islice(found, _BATCH))):
+                for change in batch:
+                    yield change
+
+    async def _created(self, snapshot: Snapshot) -> int:
+        subject = f"snapshot '{snapshot}'"
+        found = await zfs.properties(self._names.snapshot(snapshot), "creation", subject=subject)
+        return int(found[0])
+
+    async def _mounted_clone(self, snapshot: Snapshot, stack: AsyncExitStack) -> Path:
+        clone = self._names.new_in_trash()
+        path = self._names.mountpoint / f".{clone.rpartition('/')[2]}"
+        options = ("-o", f"mountpoint={path}", "-o", "readonly=on", "-o", "canmount=on")
+        stack.callback(_remove_directory, path)
+        stack.push_async_callback(self._trash.collect, clone)
+        source = f"snapshot '{snapshot}'"
+        await settled(
+            zfs.call(
+                *("clone", *options, self._names.snapshot(snapshot), clone),
+                subject=f"clone '{clone}'",
+                source=source,
+            )
+        )
+        return path
+
+
+def _remove_directory(path: Path) -> None:
+    with contextlib.suppress(OSError):  # some versions do it themselves
+        path.rmdir()
+
+
+def _checked_name(name: str) -> str:
+    """``name``, if it can stand for a dataset on a command line."""
+    if _FULL_NAME.fullmatch(name) is None:
+        raise InvalidInput(
+            f"'{name}' is not the name of a ZFS dataset",
+            hint="write POOL/DATASET: zfs list has them",
+        )
+    return name
