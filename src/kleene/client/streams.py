@@ -109,7 +109,9 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Give ``data`` to the process's standard input."""
-        self._send(BytesMessage(data=bytes((STDIN,)) + data))
+        # The daemon takes frames of up to 1 MiB.
+        for start in range(0, len(data), _CHUNK):
+            self._send(BytesMessage(data=bytes((STDIN,)) + data[start : start + _CHUNK]))
 
     def end_input(self) -> None:
         """Close the process's standard input."""
