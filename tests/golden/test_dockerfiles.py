@@ -1,8 +1,8 @@
 """Dockerfiles, and the plan or the error that comes of each.
 
-``dockerfiles/CASE`` holds a ``Dockerfile``, ``plan.json`` or ``error.txt``, and, where the defaults do not do,
-``given.json``: ``build_args``, ``base``, ``override``, ``user``, ``env``. ``KLEENE_UPDATE_GOLDEN=1`` writes what
-is expected anew.
+``dockerfiles/CASE`` holds a ``Dockerfile``, ``plan.json`` or ``error.txt``, and, where the defaults do not
+do, ``given.json``: ``build_args``, ``base``, ``override``, ``user``, ``env``. ``KLEENE_UPDATE_GOLDEN=1``
+writes what is expected anew.
 """
 
 from __future__ import annotations

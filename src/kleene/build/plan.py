@@ -180,7 +180,6 @@ class _Planner:
         self._config = base
         self._user = user or base.user
         self._count = 0
-        self._checked_env: tuple[str, ...] = ()
 
     def plan(self, override: str) -> Plan:
         steps: list[Step] = [
@@ -230,16 +229,9 @@ class _Planner:
         return ConfigStep(*self._head(instruction))
 
     def _run(self, run: Run) -> RunStep:
-        env = self._scope.run_env()
-        if env is not self._checked_env and sum(map(_size, env)) > MAX_ENVIRONMENT:
-            raise run.statement.keyword.error(
-                f"the environment is longer than {MAX_ENVIRONMENT} bytes",
-                "shorten the values of ENV and ARG before this line",
-            )
-        self._checked_env = env
+        cwd, scope = self._config.workdir, self._scope
         args = _argv(run.command)
-        cwd, proxies = self._config.workdir, self._scope.proxies
-        return RunStep(*self._head(run), args, env, cwd, self._user, proxies)
+        return RunStep(*self._head(run), args, scope.run_env(), cwd, self._user, scope.proxies)
 
     def _workdir(self, workdir: Workdir) -> WorkdirStep:
         path = join(self._config.workdir, self._not_empty(workdir.path, "the path"))
@@ -252,8 +244,8 @@ class _Planner:
         for word, name, value in expanded:
             if not name or "=" in name:
                 raise word.error(f"{quoted(name)} cannot be the name of a variable")
-            _check_size(word, f"variable {quoted(name)}", f"{name}={value}")
             self._scope.set_env(name, value)
+            self._check_variable(word, f"variable {quoted(name)}", f"{name}={value}")
 
     def _arg(self, arg: Arg) -> None:
         for argument in arg.arguments:
@@ -263,7 +255,12 @@ class _Planner:
             else:
                 value = self._scope.declare(argument.name, self._expand(default))
             what = f"build argument {quoted(argument.name)}"
-            _check_size(argument.word, what, f"{argument.name}={value or ''}")
+            self._check_variable(argument.word, what, f"{argument.name}={value or ''}")
+
+    def _check_variable(self, word: Word, what: str, entry: str) -> None:
+        _check_size(word, what, entry)
+        if self._scope.size > MAX_ENVIRONMENT:
+            raise word.error(f"the variables up to here have more than {MAX_ENVIRONMENT} bytes")
 
     def _copy(self, copy: Copy) -> CopyStep:
         sources = tuple(self._source(s) for s in copy.sources if isinstance(s, Word))
@@ -344,12 +341,8 @@ def _argv(command: Command | ScriptForm) -> tuple[str, ...]:
     return argv
 
 
-def _size(text: str) -> int:
-    return len(text.encode())
-
-
 def _check_size(word: Word, what: str, text: str) -> None:
-    size = _size(text)
+    size = len(text.encode())
     if size > MAX_STRING:
         raise word.error(
             f"{what} has {size} bytes; the kernel passes on {MAX_STRING}",

@@ -29,6 +29,9 @@ class Scope:
         container: environment of the build container: seen by RUN, not kept in the image.
         build_args: what the user gave.
         arguments: what the ARG instructions before FROM came to.
+
+    Attributes:
+        size: bytes of the variables that the stage has set.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Scope:
         self._args: dict[str, str] = {}
         self._declared: set[str] = set()
         self._run_env: tuple[str, ...] | None = None
+        self.size = 0
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -62,6 +66,8 @@ class Scope:
         return frozenset(self._proxies())
 
     def set_env(self, name: str, value: str) -> None:
+        """Carry out ``ENV``."""
+        self._count(self._env, name, value)
         self._env[name] = value
         self._container.pop(name, None)
         self._run_env = None
@@ -79,6 +85,7 @@ class Scope:
         self._declared.add(name)
         value = self._build_args.get(name, self._global.get(name) if default is None else default)
         if value is not None:
+            self._count(self._args, name, value)
             self._args[name] = value
         self._run_env = None
         return value
@@ -89,6 +96,10 @@ class Scope:
             merged = self._proxies() | self._args | self._env | self._container
             self._run_env = tuple(f"{name}={value}" for name, value in merged.items())
         return self._run_env
+
+    def _count(self, variables: Mapping[str, str], name: str, value: str) -> None:
+        old = f"{name}={variables[name]}" if name in variables else ""
+        self.size += len(f"{name}={value}".encode()) - len(old.encode())
 
     def _proxies(self) -> dict[str, str]:
         given = {n: v for n, v in self._build_args.items() if n in PROXY_ARGUMENTS}

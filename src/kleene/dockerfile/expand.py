@@ -161,7 +161,7 @@ class _Expansion:
         name = self._name()
         operator = self._next()
         if not name or not operator:
-            missing = "its '}' is missing" if not self._peek() else "a name must follow the '{'"
+            missing = "its '}' is missing" if not operator else "a name must follow the '{'"
             raise self._error(start, f"a bad substitution: {missing}", self._help(start))
         if operator == "}":
             return self._variables.get(name, "")

@@ -16,7 +16,7 @@ from kleene.dockerfile.heredoc import Heredoc
 from kleene.dockerfile.json_form import is_single_quoted, read_json
 from kleene.dockerfile.parser import Statement
 from kleene.dockerfile.source import DockerfileWarning, Range
-from kleene.dockerfile.words import WHITESPACE, Word, split_blank, split_quoted
+from kleene.dockerfile.words import WHITESPACE, Word, first_blank, split_blank, split_quoted
 
 NOT_SUPPORTED = frozenset(
     "ADD ENTRYPOINT EXPOSE HEALTHCHECK LABEL MAINTAINER ONBUILD SHELL STOPSIGNAL VOLUME".split()
@@ -276,7 +276,7 @@ def _pair(word: Word) -> tuple[Word, Word]:
 
 def _old_env(arguments: Word, reading: Reading) -> tuple[Word, Word]:
     """``ENV name the value``: everything after the name."""
-    name = split_blank(arguments)[0]
+    name = first_blank(arguments)
     value = arguments.part(len(name.text), len(arguments.text)).stripped()
     if not value.text:
         raise arguments.error(f"{quoted(name.text)} has no value", "write ENV NAME=VALUE")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kleene.dockerfile.excerpt import quoted, visible
 from kleene.dockerfile.heredoc import Heredoc, HeredocStart, find_heredocs
@@ -20,6 +21,7 @@ from kleene.dockerfile.words import (
     LogicalLine,
     Word,
     end_of_word,
+    first_blank,
     skip_space,
 )
 
@@ -27,7 +29,6 @@ _DIRECTIVE = re.compile(r"#[\t ]*+([a-zA-Z][a-zA-Z0-9]*+)[\t ]*+=(.*)", re.DOTAL
 _DIRECTIVES = frozenset({"syntax", "escape", "check"})
 _TAKES_HEREDOCS = frozenset({"RUN", "COPY", "ADD"})
 _SHOWN = 4096
-_KEYWORD = re.compile(r"[^\t\v\f\r ]+")
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,7 @@ def parse(source: Source) -> Syntax:
     return _Parser(source).parse()
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     """A line of the file, without its end; ``offset`` of its first character in the source."""
 
     text: str
@@ -143,8 +143,7 @@ class _Parser:
     def _statement(self, first: _Line) -> Statement:
         line = self._join(first)
         whole = Word.of_line(line).stripped()
-        found = _KEYWORD.match(whole.text)
-        keyword = whole.part(0, found.end() if found else 0)
+        keyword = first_blank(whole)
         flags, arguments = self._flags(whole.part(len(keyword.text), len(whole.text)))
         statement = Statement(line, keyword, flags, arguments.stripped())
         self._warn_of_style(first, keyword)

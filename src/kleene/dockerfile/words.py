@@ -110,6 +110,12 @@ def split_blank(word: Word) -> tuple[Word, ...]:
     return tuple(word.part(m.start(), m.end()) for m in _BLANK_SEPARATED.finditer(word.text))
 
 
+def first_blank(word: Word) -> Word:
+    """What comes before the first blank."""
+    found = _BLANK_SEPARATED.match(word.text)
+    return word.part(0, found.end() if found else 0)
+
+
 def split_quoted(word: Word, escape: str) -> tuple[Word, ...]:
     """Split at white space outside quotes (arguments of ENV and ARG).
 
