@@ -193,6 +193,40 @@ def write_file(
         os.close(directory)
 
 
+def remove_file(root: Root, path: str) -> None:
+    """Take away what is at ``path``, also a link, but no directory; it need not be there.
+
+    Raises:
+        OSError: as open(2) and unlink(2).
+    """
+    parent, name = split(path)
+    try:
+        directory = open_in_root(root, parent, O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def list_dir(root: Root, path: str) -> list[str]:
+    """Names in the directory ``path``, sorted; none if there is no such directory.
+
+    Raises:
+        OSError: as open(2).
+    """
+    try:
+        directory = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return []
+    try:
+        return sorted(os.listdir(directory))  # noqa: PTH208 - by descriptor
+    finally:
+        os.close(directory)
+
+
 def make_dirs(root: Root, path: str, mode: int = 0o755, uid: int = 0, gid: int = 0) -> list[str]:
     """Make the directory ``path`` with its parents; directories that are there are left as they are.
 

@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kleene.errors import CommandFailed, HostUnavailable
@@ -131,12 +131,14 @@ async def run(
 
 async def stream(
     argv: Sequence[str],
-    on_output: Callable[[bytes], None],
+    on_output: Callable[[bytes], Awaitable[None]],
     *,
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
 ) -> Completed:
     """Run a long child, handing on both outputs as they come, without a time limit.
+
+    A slow ``on_output`` slows the child down; if it raises, the child is killed.
 
     The result's ``stdout`` is empty and its ``stderr`` the end of both outputs, for the error message.
     """
@@ -146,7 +148,7 @@ async def stream(
     try:
         while chunk := await process.stdout.read(_CHUNK):
             tail = (tail + chunk)[-_STDERR_KEPT:]
-            on_output(chunk)
+            await on_output(chunk)
         status = await process.wait()
     finally:
         await kill_group(process)

@@ -134,6 +134,17 @@ def test_make_dirs_refuses_files_and_loops(root: Path) -> None:
         assert caught.value.errno == number
 
 
+def test_remove_and_list(root: Path) -> None:
+    (root / "etc/link").symlink_to(root.parent / "secret")
+    assert inroot.list_dir(root, "/etc") == ["link", "passwd"]
+    inroot.remove_file(root, "/etc/link")
+    inroot.remove_file(root, "/etc/link")
+    inroot.remove_file(root, "/nowhere/link")
+    assert inroot.list_dir(root, "/etc") == ["passwd"]
+    assert inroot.list_dir(root, "/nowhere") == []
+    assert (root.parent / "secret").exists()
+
+
 def test_open_beneath_refuses_what_leads_out(root: Path) -> None:
     (root / "up").symlink_to("../secret")
     (root / "absolute").symlink_to("/etc/passwd")
