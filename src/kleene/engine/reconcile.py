@@ -8,6 +8,7 @@ leaves one, so they are somebody's data (a lost database, a restored pool), and 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 from kleene.engine import making
 from kleene.engine.containers import Containers
@@ -52,9 +53,16 @@ class Reconciler:
         await self._half_made()
         await self._networks.restore()
         for record in self._core.containers.running():
-            await self._adopt(record)
+            await self._try(self._adopt(record), f"adopting container {record.name}")
         await self._endpoints.refresh_firewall()
         await self._report_unknown_datasets()
+
+    async def _try(self, work: Awaitable[None], what: str) -> None:
+        """One object that cannot be brought into agreement must not keep the daemon from its others."""
+        try:
+            await work
+        except Exception:
+            log.exception("%s failed", what)
 
     async def start_on_startup(self) -> None:
         """Start the containers that are to run whenever the daemon does."""
@@ -83,20 +91,20 @@ class Reconciler:
                 await runtime.delete(container)
         for record in self._core.containers.running():
             if record.id not in keep:
-                await self._lifecycle.take_down(record)
+                await self._try(self._lifecycle.take_down(record), f"taking down {record.name}")
 
     async def _half_made(self) -> None:
         """Take away containers, images and volumes that were in the making or being removed."""
         for container in self._core.containers.containers.where("state != 'ready'"):
-            await self._containers.destroy(container)
+            await self._try(self._containers.destroy(container), f"removing {container.name}")
         for record in self._core.containers.ready():
             if record.auto_remove and not record.running:
                 await self._containers.destroy(record)
         for image in self._core.images.images.where("state = 'making'"):
-            await making.destroy(self._core, image)
+            await self._try(making.destroy(self._core, image), f"removing image {image.id}")
         await self._images.collect()
         for volume in self._core.volumes.volumes.where("state != 'ready'"):
-            await self._volumes.destroy(volume)
+            await self._try(self._volumes.destroy(volume), f"removing volume {volume.name}")
 
     async def _adopt(self, record: ContainerRecord) -> None:
         runtime = self._core.platform.runtime
