@@ -487,6 +487,27 @@ async def test_client_that_leaves_cancels_what_is_made(
     await stream.finish()
 
 
+async def test_bug_while_a_cancelled_build_is_undone_is_logged(
+    streamer: Streamer, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = asyncio.Event()
+
+    async def work(emit: Emit) -> str:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ZeroDivisionError("undoing")
+
+    engine.images.making = work
+    stream = await streamer.open("/images/build")
+    stream.send(BUILD)
+    await asyncio.wait_for(begun.wait(), 5)
+    stream.leave()
+    await stream.finish()
+    assert "ZeroDivisionError: undoing" in caplog.text
+
+
 async def test_client_that_leaves_while_output_flows_cancels_the_build(
     streamer: Streamer, engine: FakeEngine
 ) -> None:

@@ -7,12 +7,14 @@ the client are kept up to a limit; then no more are read until there is room.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, Generic, NoReturn, TypeVar
 
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
+from kleene.errors import KleeneError
 from kleene.schemas.stream import SUBPROTOCOL
 
 T = TypeVar("T")
@@ -20,6 +22,8 @@ T = TypeVar("T")
 MAX_FRAME = 256 * 1024
 """Bytes of output in one frame. The published client takes no more than 1 MiB, and a byte of output that is
 not UTF-8 takes three as text."""
+
+_log = logging.getLogger(__name__)
 
 _HELD = 1024 * 1024
 """Bytes of input that are held for a process that does not read."""
@@ -122,5 +126,14 @@ async def race(main: Coroutine[Any, Any, T], *watchers: Coroutine[Any, Any, NoRe
             task.cancel()
         await asyncio.gather(*everyone, return_exceptions=True)
     if first and (error := first[0].exception()):
+        _note_trouble(body)
         raise error
     return body.result()
+
+
+def _note_trouble(cancelled: asyncio.Future[Any]) -> None:
+    """Log what went wrong while something cancelled was undone: nobody else will hear of it."""
+    if cancelled.cancelled() or (error := cancelled.exception()) is None:
+        return
+    if not isinstance(error, KleeneError):
+        _log.error("cancelled, and failed in that", exc_info=error)
