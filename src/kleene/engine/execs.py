@@ -160,7 +160,7 @@ class Execs:
     ) -> Process:
         async with contextlib.AsyncExitStack() as undo:
             undo.callback(self._store.execs.delete, record.id)
-            spec = _process_spec(record, container, size)
+            spec = _process_spec(record, container, size, attach)
             if not container.running:
                 if not up:
                     raise Conflict(
@@ -218,8 +218,12 @@ class Execs:
 
 
 def _process_spec(
-    record: ExecRecord, container: ContainerRecord, size: tuple[int | None, int | None]
+    record: ExecRecord,
+    container: ContainerRecord,
+    size: tuple[int | None, int | None],
+    attach: bool,
 ) -> ProcessSpec:
+    """A process that nobody is attached to reads end of file: there is nobody to write to it."""
     args = record.cmd or container.cmd
     if not args:
         raise InvalidInput(
@@ -233,7 +237,7 @@ def _process_spec(
         cwd=container.workdir or "/",
         user=record.user or container.user,
         terminal=record.tty,
-        stdin=record.stdin,
+        stdin=record.stdin and attach,
         rows=rows or 24,
         columns=columns or 80,
     )
