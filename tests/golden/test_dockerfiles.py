@@ -37,13 +37,13 @@ DEFAULT_BASE = ImageConfig(cmd=("/bin/sh",), env=("PATH=/usr/bin:/bin",))
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_dockerfile(case: Path) -> None:
     given_path = case / "given.json"
-    given = json.loads(given_path.read_text()) if given_path.exists() else {}
+    given = json.loads(given_path.read_text("utf-8")) if given_path.exists() else {}
     name, result = _outcome((case / "Dockerfile").read_bytes(), given)
     if UPDATE:
         for old in ("plan.json", "error.txt"):
             (case / old).unlink(missing_ok=True)
-        (case / name).write_text(result)
-    assert result == (case / name).read_text()
+        (case / name).write_text(result, "utf-8")
+    assert result == (case / name).read_text("utf-8")
 
 
 def test_there_is_one_expectation_per_case() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from kleene.build.paths import in_context, is_directory, join
 from kleene.build.scope import PROXY_ARGUMENTS, Scope, check_build_args
 from kleene.build.script import script_argv
+from kleene.build.stages import global_arguments, needed_stages
 from kleene.build.steps import (
     ConfigStep,
     CopyStep,
@@ -44,7 +45,6 @@ from kleene.dockerfile.instructions import (
 )
 from kleene.dockerfile.source import Range
 from kleene.dockerfile.words import Word
-from kleene.errors import InvalidInput
 from kleene.names import ImageReference, parse_image_reference
 
 __all__ = [
@@ -106,32 +106,23 @@ class Plan:
 
 
 def base_reference(
-    dockerfile: Dockerfile, build_args: Mapping[str, str], override: str = ""
+    dockerfile: Dockerfile,
+    build_args: Mapping[str, str],
+    override: str = "",
+    *,
+    target: str = "",
 ) -> ImageReference:
     """The image that the build starts from.
 
     Args:
         override: a reference that takes the place of the one in FROM, if not empty.
+        target: name or number of the stage to build; ``""`` is the last one.
 
     Raises:
-        DockerfileError: FROM names no image, or the file has more than one FROM.
-        InvalidInput: ``override`` or a build argument is not valid.
+        DockerfileError: FROM names no image, or the stage needs another one.
+        InvalidInput: ``override``, ``target`` or a build argument is not valid.
     """
-    check_build_args(build_args)
-    if override:
-        return parse_image_reference(override)
-    image = _only_stage(dockerfile).base.image
-    arguments = _global_arguments(dockerfile, build_args)
-    text = expand(image, arguments, escape=dockerfile.escape)
-    if not text:
-        raise image.error(
-            "FROM names nothing: its variables are empty",
-            "give the ARG before FROM a default, or a value with --build-arg",
-        )
-    try:
-        return parse_image_reference(text)
-    except InvalidInput as error:
-        raise image.error(error.message, error.hint) from None
+    return _only_stage(dockerfile, build_args, override, target)[1]
 
 
 def plan(
@@ -140,6 +131,7 @@ def plan(
     build_args: Mapping[str, str],
     *,
     override: str = "",
+    target: str = "",
     user: str = "",
     env: Sequence[str] = (),
 ) -> Plan:
@@ -147,7 +139,7 @@ def plan(
 
     Args:
         base: configuration of the image that :func:`base_reference` names.
-        override: as given to :func:`base_reference`.
+        override, target: as given to :func:`base_reference`.
         user: who runs commands until the first USER; ``""``: the user of the parent. The image does
             not keep it.
         env: environment of the build container: for RUN only, weaker than a later ENV.
@@ -156,8 +148,8 @@ def plan(
         DockerfileError: an instruction cannot be carried out, whatever the context and the image hold.
         InvalidInput: a build argument is not valid.
     """
-    check_build_args(build_args)
-    return _Planner(dockerfile, base, build_args, user=user, env=env).plan(override)
+    stage, _ = _only_stage(dockerfile, build_args, override, target)
+    return _Planner(dockerfile, stage, base, build_args, user=user, env=env).plan(override)
 
 
 class _Planner:
@@ -166,6 +158,7 @@ class _Planner:
     def __init__(
         self,
         dockerfile: Dockerfile,
+        stage: Stage,
         base: ImageConfig,
         build_args: Mapping[str, str],
         *,
@@ -173,9 +166,9 @@ class _Planner:
         env: Sequence[str],
     ) -> None:
         self._dockerfile = dockerfile
-        self._stage = _only_stage(dockerfile)
+        self._stage = stage
         self._build_args = build_args
-        arguments = _global_arguments(dockerfile, build_args)
+        arguments = global_arguments(dockerfile, build_args)
         self._scope = Scope(base.env, env, build_args, arguments)
         self._config = base
         self._user = user or base.user
@@ -194,7 +187,7 @@ class _Planner:
     def _warnings(self) -> tuple[str, ...]:
         declared = {
             argument.name
-            for instruction in (*self._dockerfile.arguments, *self._stage.instructions)
+            for instruction in self._dockerfile.instructions()
             if isinstance(instruction, Arg)
             for argument in instruction.arguments
         }
@@ -350,21 +343,18 @@ def _check_size(word: Word, what: str, text: str) -> None:
         )
 
 
-def _only_stage(dockerfile: Dockerfile) -> Stage:
-    if len(dockerfile.stages) > 1:
-        raise dockerfile.stages[1].base.statement.keyword.error(
-            "a second FROM: builds with several stages are not supported yet",
-            "split the file, and name the first image in the second one's FROM",
+def _only_stage(
+    dockerfile: Dockerfile, build_args: Mapping[str, str], override: str, target: str
+) -> tuple[Stage, ImageReference]:
+    """The stage that is the whole build, and its image. Stages that it does not need are passed over."""
+    check_build_args(build_args)
+    image = parse_image_reference(override) if override else None
+    node = needed_stages(dockerfile, build_args, override=image, target=target)[-1]
+    base = node.base
+    if isinstance(base, Stage) or node.origins:
+        word = node.stage.base.image if isinstance(base, Stage) else node.origins[0][0]
+        raise word.error(
+            "taking files from other stages or images is not supported yet",
+            "build the other stage as an image of its own, and name it in FROM",
         )
-    return dockerfile.stages[0]
-
-
-def _global_arguments(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> dict[str, str]:
-    """The values of the arguments before FROM."""
-    values: dict[str, str] = {}
-    for argument in (a for arg in dockerfile.arguments for a in arg.arguments):
-        if argument.name in build_args:
-            values[argument.name] = build_args[argument.name]
-        elif argument.default is not None:
-            values[argument.name] = expand(argument.default, values, escape=dockerfile.escape)
-    return values
+    return node.stage, base

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kleene.dockerfile.instructions import (
@@ -43,6 +43,13 @@ class Dockerfile:
     arguments: tuple[Arg, ...]
     stages: tuple[Stage, ...]
     warnings: tuple[DockerfileWarning, ...]
+
+    def instructions(self) -> Iterator[Instruction]:
+        """All instructions, in the order of the file."""
+        yield from self.arguments
+        for stage in self.stages:
+            yield stage.base
+            yield from stage.instructions
 
 
 def read_dockerfile(source: Source) -> Dockerfile:

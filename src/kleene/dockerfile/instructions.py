@@ -87,12 +87,17 @@ class Cmd(Instruction):
 
 @dataclass(frozen=True)
 class Copy(Instruction):
-    """``COPY [--chown=] [--chmod=] source… destination``; sources may be heredocs."""
+    """``COPY [--chown=] [--chmod=] [--from=] source… destination``; sources may be heredocs.
+
+    Attributes:
+        origin: what ``--from`` names; ``None`` is the context.
+    """
 
     sources: tuple[Word | Heredoc, ...]
     destination: Word
     chown: Word | None
     chmod: Word | None
+    origin: Word | None
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,7 @@ def _command(statement: Statement, reading: Reading) -> Command:
 
 
 def _copy(statement: Statement, _reading: Reading) -> Copy:
-    flags = read_flags(statement, "chown", "chmod")
+    flags = read_flags(statement, "chown", "chmod", "from")
     usage = "COPY SOURCE… DESTINATION"
     arguments = _required(statement, usage)
     words = read_json(arguments)
@@ -232,7 +237,8 @@ def _copy(statement: Statement, _reading: Reading) -> Copy:
         raise destination.start.word.error(
             "a heredoc cannot be the destination of COPY", f"write {usage}"
         )
-    return Copy(statement, tuple(rest), destination, flags.get("chown"), flags.get("chmod"))
+    owner, mode, origin = (flags.get(name) for name in ("chown", "chmod", "from"))
+    return Copy(statement, tuple(rest), destination, owner, mode, origin)
 
 
 def _with_heredocs(

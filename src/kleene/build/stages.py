@@ -1,0 +1,186 @@
+"""Which stages of a Dockerfile a build needs, and in which order.
+
+Pure. A stage needs the stage that its FROM names, and those that its ``COPY --from`` name: by name or by
+number (Dockerfile reference, "FROM", "COPY --from"). FROM sees the names of the stages above it; ``COPY
+--from`` sees all, so there can be a cycle.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kleene.dockerfile.document import Dockerfile, Stage
+from kleene.dockerfile.excerpt import nearest, quoted
+from kleene.dockerfile.expand import expand
+from kleene.dockerfile.instructions import Copy
+from kleene.dockerfile.words import Word
+from kleene.errors import InvalidInput
+from kleene.names import ImageReference, parse_image_reference
+
+Origin = Stage | ImageReference
+"""Where files come from: another stage, or an image."""
+
+
+@dataclass(frozen=True)
+class StageNode:
+    """A stage with all that it refers to.
+
+    Attributes:
+        base: what FROM names.
+        origins: what ``COPY --from`` names, with the word that names it.
+    """
+
+    stage: Stage
+    base: Origin
+    origins: tuple[tuple[Word, Origin], ...]
+
+    def needs(self) -> Iterator[tuple[Word, Stage]]:
+        """The stages that must be built before, with the words that say so."""
+        for word, origin in ((self.stage.base.image, self.base), *self.origins):
+            if isinstance(origin, Stage):
+                yield word, origin
+
+
+def global_arguments(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> dict[str, str]:
+    """The values of the arguments before the first FROM.
+
+    Raises:
+        DockerfileError: a default cannot be expanded.
+    """
+    values: dict[str, str] = {}
+    for argument in (a for arg in dockerfile.arguments for a in arg.arguments):
+        if argument.name in build_args:
+            values[argument.name] = build_args[argument.name]
+        elif argument.default is not None:
+            values[argument.name] = expand(argument.default, values, escape=dockerfile.escape)
+    return values
+
+
+def needed_stages(
+    dockerfile: Dockerfile,
+    build_args: Mapping[str, str],
+    *,
+    override: ImageReference | None = None,
+    target: str = "",
+) -> tuple[StageNode, ...]:
+    """The stages that a build of ``target`` carries out, each after those that it needs.
+
+    Args:
+        override: takes the place of the image that the target is based on, by whatever stages.
+        target: name or number of the stage that becomes the image; ``""`` is the last one.
+
+    Raises:
+        DockerfileError: a stage needs itself, or FROM or ``COPY --from`` cannot be understood.
+        InvalidInput: there is no such target.
+    """
+    wanted = _target(dockerfile, target)
+    resolver = _Resolver(dockerfile, global_arguments(dockerfile, build_args))
+    if override is not None:
+        resolver.replace_image_of(wanted, override)
+    return _in_order(resolver, wanted)
+
+
+class _Resolver:
+    """Finds out what a stage refers to, when it is asked for: stages not needed may be broken."""
+
+    def __init__(self, dockerfile: Dockerfile, arguments: Mapping[str, str]) -> None:
+        self._dockerfile = dockerfile
+        self._arguments = arguments
+        self._replaced: dict[int, ImageReference] = {}
+        self._named: dict[str, list[Stage]] = {}
+        for stage in dockerfile.stages:
+            if stage.base.alias is not None:
+                self._named.setdefault(stage.base.alias, []).append(stage)
+
+    def node(self, stage: Stage) -> StageNode:
+        words = (i.origin for i in stage.instructions if isinstance(i, Copy))
+        origins = tuple((word, self._origin(word)) for word in words if word is not None)
+        return StageNode(stage, self._base(stage), origins)
+
+    def replace_image_of(self, stage: Stage, image: ImageReference) -> None:
+        """Follow FROM up to the stage that begins with an image, and give it another."""
+        above = self._stage_above(stage, self._base_text(stage))
+        while above is not None:
+            stage, above = above, self._stage_above(above, self._base_text(above))
+        self._replaced[stage.index] = image
+
+    def _base(self, stage: Stage) -> Origin:
+        image = stage.base.image
+        if stage.index in self._replaced:
+            return self._replaced[stage.index]
+        text = self._base_text(stage)
+        if not text:
+            raise image.error(
+                "FROM names nothing: its variables are empty",
+                "give the ARG before FROM a default, or a value with --build-arg",
+            )
+        return self._stage_above(stage, text) or _image(image, text)
+
+    def _base_text(self, stage: Stage) -> str:
+        return expand(stage.base.image, self._arguments, escape=self._dockerfile.escape)
+
+    def _stage_above(self, stage: Stage, name: str) -> Stage | None:
+        """The stage of that name that is nearest above."""
+        named = self._named.get(name.lower(), [])
+        place = bisect_left(named, stage.index, key=lambda found: found.index)
+        return named[place - 1] if place else None
+
+    def _origin(self, word: Word) -> Origin:
+        text = word.text
+        if "$" in text:
+            raise word.error(
+                "variables cannot be used in '--from'",
+                "name a stage: FROM IMAGE AS NAME, where an ARG before the first FROM can be used",
+            )
+        stages = self._dockerfile.stages
+        if text.isdecimal() and text.isascii() and len(text) < 10:
+            if int(text) >= len(stages):
+                raise word.error(f"there is no stage {quoted(text)}", "the first stage is 0")
+            return stages[int(text)]
+        named = self._named.get(text.lower())
+        return named[-1] if named else _image(word, text)
+
+
+def _image(word: Word, text: str) -> ImageReference:
+    try:
+        return parse_image_reference(text)
+    except InvalidInput as error:
+        raise word.error(error.message, error.hint) from None
+
+
+def _target(dockerfile: Dockerfile, target: str) -> Stage:
+    if not target:
+        return dockerfile.stages[-1]
+    for stage in reversed(dockerfile.stages):
+        if target.lower() == stage.base.alias or target == str(stage.index):
+            return stage
+    known = [stage.base.alias for stage in dockerfile.stages if stage.base.alias]
+    near = nearest(target, known)
+    raise InvalidInput(
+        f"the Dockerfile has no stage {quoted(target)}",
+        hint=f"did you mean '{near}'?" if near else "name one with FROM IMAGE AS NAME",
+    )
+
+
+def _in_order(nodes: _Resolver, target: Stage) -> tuple[StageNode, ...]:
+    """Depth first, without recursion: a file may have more stages than Python has stack."""
+    done: dict[int, StageNode] = {}
+    first = nodes.node(target)
+    path = {target.index: (first, first.needs())}
+    while path:
+        index, (node, needs) = next(reversed(path.items()))
+        for word, stage in needs:
+            if stage.index in path:
+                raise word.error(
+                    f"stage {quoted(word.text)} needs itself", "take the files from another stage"
+                )
+            if stage.index not in done:
+                found = nodes.node(stage)
+                path[stage.index] = (found, found.needs())
+                break
+        else:
+            del path[index]
+            done[index] = node
+    return tuple(done.values())
