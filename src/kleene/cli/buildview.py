@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Lines shown of the running step, lines kept to be shown if it fails, characters kept of a line.
 _TAIL, _KEPT, _LONGEST = 6, 50, 4096
+_REST_OF_LINE = 28
+"""Characters beside a step's title: its mark, time and snapshot."""
 
 
 class View(Protocol):
@@ -190,6 +192,7 @@ class LiveView(_BareView):
         self._decoder = getincrementaldecoder("utf-8")("replace")
         self._cached = self._done = 0
         self._live: Live | None = None
+        self._width = 80
 
     def __enter__(self) -> Self:
         from rich.live import Live
@@ -197,6 +200,7 @@ class LiveView(_BareView):
         self._live = Live(
             get_renderable=self._render, refresh_per_second=8, transient=True, redirect_stdout=False
         )
+        self._width = self._live.console.width
         self._live.start()
         return self
 
@@ -229,7 +233,8 @@ class LiveView(_BareView):
         mark = style("✓", fg="green")
         took = style("cached", fg="cyan") if step["cached"] else _seconds(step["seconds"])
         snapshot = style(f"  @{step['snapshot']}", dim=True) if step["snapshot"] else ""
-        self._print(f"{mark} {_title(begun)}  {took}{snapshot}")
+        title = _title(begun, self._width - _REST_OF_LINE)
+        self._print(f"{mark} {title}  {took}{snapshot}")
 
     def output(self, output: Output) -> None:
         """The running step wrote something."""
@@ -250,7 +255,8 @@ class LiveView(_BareView):
         if self._step is None:
             return
         took = _seconds(time.monotonic() - self._step_begun)
-        click.echo(f"{style('✗', fg='red')} {_title(self._step)}  {took}")
+        title = _title(self._step, self._width - _REST_OF_LINE)
+        click.echo(f"{style('✗', fg='red')} {title}  {took}")
         for line in [*self._lines, _visible(self._open_line)]:
             if line:
                 click.echo(f"  {line}")
@@ -271,15 +277,16 @@ class LiveView(_BareView):
         took = _seconds(time.monotonic() - self._step_begun)
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append("▸ ", "yellow")
-        text.append(f"{_title(step)}  {took}", "bold")
+        text.append(f"{_title(step, self._width - _REST_OF_LINE)}  {took}", "bold")
         lines = [*tuple(self._lines), _visible(self._open_line)]
         for line in [ln for ln in lines if ln][-_TAIL:]:
             text.append(f"\n  {line}", "dim")
         return text
 
 
-def _title(step: dict[str, Any]) -> str:
-    return f"{step['number']}/{step['total']} {printable(step['instruction'])}"
+def _title(step: dict[str, Any], width: int) -> str:
+    title = f"{step['number']}/{step['total']} {printable(step['instruction'])}"
+    return title if len(title) <= width else title[: max(width - 1, 8)] + "…"
 
 
 def _seconds(seconds: float) -> str:

@@ -17,6 +17,7 @@ from kleene import __version__
 from kleene.cli.command import LazyGroup, UsageError
 from kleene.cli.output import print_error, print_failure
 from kleene.cli.session import Session
+from kleene.cli.settings import THEMES
 from kleene.errors import KleeneError
 
 INTERRUPTED = 130
@@ -67,7 +68,7 @@ _SHORTCUTS = {
 @click.option("--config", metavar="FILE", help="Configuration file to use.")
 @click.option(
     "--theme",
-    type=click.Choice(["fancy", "simple"]),
+    type=click.Choice(THEMES),
     help="How output looks in a terminal; in a pipe it is always simple.  [default: fancy]",
 )
 @click.option(

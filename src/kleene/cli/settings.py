@@ -11,9 +11,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from kleene.client.address import DEFAULT_HOST
 from kleene.errors import InvalidInput
 
-DEFAULT_HOST = "http:///var/run/kleened.sock"
 THEMES = ("fancy", "simple")
 
 _ENVIRONMENT = {
@@ -51,9 +51,6 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     values = _read_file(path) if path is not None else {}
     values |= {k: environ[v] for k, v in _ENVIRONMENT.items() if v in environ}
     values |= {k: v for k, v in flags.items() if v is not None and k in _ENVIRONMENT}
-    # An authority to trust is named to be checked against.
-    if values.get("tlscacert") and "tlsverify" not in values:
-        values["tlsverify"] = True
     return _checked(values)
 
 
@@ -109,7 +106,7 @@ def _checked(values: dict[str, Any]) -> Settings:
             raise InvalidInput(f"the value of '{name}' must be text, not '{value}'")
     theme = values.get("theme", "fancy")
     if theme not in THEMES:
-        raise InvalidInput(f"unknown theme '{theme}'", hint="known are: fancy, simple")
+        raise InvalidInput(f"unknown theme '{theme}'", hint=f"known are: {', '.join(THEMES)}")
     return Settings(**values)
 
 

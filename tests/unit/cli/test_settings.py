@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kleene.cli.settings import DEFAULT_HOST, Settings, load_settings
-from kleene.client import address
+from kleene.cli.settings import Settings, load_settings
 from kleene.errors import InvalidInput
 
 
 def test_nothing_is_set() -> None:
     assert load_settings({}, {}) == Settings()
-    assert DEFAULT_HOST == address.DEFAULT_HOST
+    assert Settings().host == "http:///var/run/kleened.sock"
 
 
 def test_order_of_precedence(tmp_path: Path) -> None:

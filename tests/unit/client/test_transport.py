@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import socket
 import ssl
@@ -131,7 +132,7 @@ def test_no_permission_names_the_group_to_join() -> None:
     try:
         Path(directory).chmod(0o755)
         with ScriptedDaemon(Path(directory) / "s") as daemon:
-            os.chown(f"{directory}/s", 0, 12)
+            os.chown(f"{directory}/s", 0, grp.getgrnam("daemon").gr_gid)
             Path(directory, "s").chmod(0o660)
             script = (
                 "import grp, os, sys, kleene.cli.listing, kleene.client.operations\n"
@@ -146,7 +147,7 @@ def test_no_permission_names_the_group_to_join() -> None:
             )
         assert done.returncode == 1
         assert f"no permission to use the socket '{directory}/s'" in done.stderr
-        assert "group 'man'" in done.stderr
+        assert "group 'daemon'" in done.stderr
         assert "sudo" in done.stderr
     finally:
         Path(directory, "s").unlink(missing_ok=True)
