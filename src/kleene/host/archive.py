@@ -21,10 +21,11 @@ import stat
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Self, TypeVar
+from typing import Self, TypeVar
 
 from kleene.errors import InvalidInput
 from kleene.host import decompress, filedata, inroot, oserrors
+from kleene.host.decompress import Reader
 from kleene.host.tarstream import TarStream
 
 _T = TypeVar("_T")
@@ -48,7 +49,7 @@ class Extracted:
 
 
 def extract(
-    source: IO[bytes], target: inroot.Root, name: str, on_read: Callable[[int], None]
+    source: Reader, target: inroot.Root, name: str, on_read: Callable[[int], None]
 ) -> Extracted:
     """Extract the archive that ``source`` reads into the empty directory ``target``; blocking, for a thread.
 

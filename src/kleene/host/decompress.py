@@ -8,7 +8,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 import zstandard
 
@@ -26,10 +26,16 @@ _GZIP = b"\x1f\x8b"  # RFC 1952, 2.3.1
 _BZIP2 = b"BZh"
 
 
+class Reader(Protocol):
+    """What can be read from: at most ``size`` bytes, and none at the end only."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class _Source(io.RawIOBase):
     """The compressed bytes, reported as they are read."""
 
-    def __init__(self, source: IO[bytes], on_read: Callable[[int], None]) -> None:
+    def __init__(self, source: Reader, on_read: Callable[[int], None]) -> None:
         self._source = source
         self._on_read = on_read
 
@@ -43,7 +49,7 @@ class _Source(io.RawIOBase):
         return len(data)
 
 
-def open_stream(source: IO[bytes], on_read: Callable[[int], None]) -> IO[bytes]:
+def open_stream(source: Reader, on_read: Callable[[int], None]) -> IO[bytes]:
     """The decompressed content of ``source``; itself if it is not compressed.
 
     Args:

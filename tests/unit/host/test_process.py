@@ -29,7 +29,7 @@ def running(pid: int) -> bool:
 async def gone(pid: int) -> bool:
     """Whether a process ends within some seconds."""
     deadline = asyncio.get_running_loop().time() + 10
-    while running(pid) and asyncio.get_running_loop().time() < deadline:
+    while running(pid) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     return not running(pid)
 
