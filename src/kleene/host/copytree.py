@@ -17,7 +17,6 @@ from typing import Self, TypeVar
 
 from kleene.errors import InvalidInput
 from kleene.host import filedata, inroot, oserrors
-from kleene.host.threads import Stop, in_thread
 from kleene.host.treewalk import Entry, changed, signature, walk
 
 Owner = tuple[int, int]
@@ -34,9 +33,7 @@ _SPECIAL = {
 }
 
 
-def copy_tree(
-    source: inroot.Root, path: str, target: inroot.Root, *, stop: Stop | None = None
-) -> None:
+def copy_tree(source: inroot.Root, path: str, target: inroot.Root) -> None:
     """Copy the content of the directory ``path`` in one root into another root; blocking, for a thread.
 
     Owners are kept; the target itself gets owner, mode and mtime of the source.
@@ -49,24 +46,10 @@ def copy_tree(
     """
     base = inroot.open_in_root(source, path, inroot.O_PATH | os.O_DIRECTORY)
     try:
-        entries = ((e, f"/{e.path}") for e in (stop or Stop()).watched(walk(base)))
+        entries = ((entry, f"/{entry.path}") for entry in walk(base))
         copy_entries(base, entries, target, owner=None)
     finally:
         os.close(base)
-
-
-async def copy_directory(source: inroot.Root, path: str, target: inroot.Root) -> None:
-    """Fill the directory ``target`` with what is in ``path`` of ``source``; nothing if there is none.
-
-    Raises:
-        InvalidInput, Conflict, HostUnavailable: see :func:`copy_tree`.
-    """
-
-    def work(stop: Stop) -> None:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            copy_tree(source, path, target, stop=stop)
-
-    await in_thread(work)
 
 
 def copy_entries(
