@@ -198,8 +198,8 @@ def _mmdebstrap(packages: HostPackages, target: Path, scratch: Path) -> list[str
     argv += [f"--aptopt={settings}", f"--dpkgopt={_DPKG_OPTION}"]
     if (HOST / _HOOKS).is_dir():  # a merged /usr without the package that converts to one
         argv.append(f"--hook-dir=/{_HOOKS}")
+    argv.append(f"--include={_included(packages)}")
     if packages.uses_https:
-        argv.append("--include=ca-certificates")
         if any((HOST / _LOCAL_AUTHORITIES).glob("*.crt")):
             argv.append(f"--essential-hook=copy-in /{_LOCAL_AUTHORITIES} /usr/local/share")
     return [*argv, packages.suite, str(target), str(sources)]
@@ -212,9 +212,13 @@ def _debootstrap(packages: HostPackages, target: Path) -> list[str]:
     keyring = first.options.get("Signed-By", "")
     if keyring.startswith("/"):
         argv.append(f"--keyring={keyring}")
-    if packages.uses_https:
-        argv.append("--include=ca-certificates")
+    argv.append(f"--include={_included(packages)}")
     return [*argv, packages.suite, str(target), first.uris[0]]
+
+
+def _included(packages: HostPackages) -> str:
+    """What is there beside the minimal set: ``klee exec CONTAINER ps`` is how people look around."""
+    return ",".join(["procps", *(["ca-certificates"] if packages.uses_https else [])])
 
 
 def _proxies(packages: HostPackages) -> dict[str, str]:
