@@ -199,9 +199,8 @@ def _mmdebstrap(packages: HostPackages, target: Path, scratch: Path) -> list[str
     if (HOST / _HOOKS).is_dir():  # a merged /usr without the package that converts to one
         argv.append(f"--hook-dir=/{_HOOKS}")
     argv.append(f"--include={_included(packages)}")
-    if packages.uses_https:
-        if any((HOST / _LOCAL_AUTHORITIES).glob("*.crt")):
-            argv.append(f"--essential-hook=copy-in /{_LOCAL_AUTHORITIES} /usr/local/share")
+    if packages.uses_https and any((HOST / _LOCAL_AUTHORITIES).glob("*.crt")):
+        argv.append(f"--essential-hook=copy-in /{_LOCAL_AUTHORITIES} /usr/local/share")
     return [*argv, packages.suite, str(target), str(sources)]
 
 
