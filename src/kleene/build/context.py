@@ -74,16 +74,16 @@ class Context:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def read_dockerfile(self) -> str:
-        """The text of the Dockerfile.
+    def read_dockerfile(self) -> bytes:
+        """The Dockerfile as it is.
 
         Raises:
             NotFound: there is none at its path.
-            InvalidInput: it lies outside the context, is too large, or is not text in UTF-8.
+            InvalidInput: it lies outside the context, or is too large.
         """
         name = self._dockerfile
         try:
-            return self._read_text(name)
+            return self._read(name)
         except FileNotFoundError as error:
             raise NotFound(
                 f"'{name}' is not in the build context '{self.path}'",
@@ -116,17 +116,20 @@ class Context:
 
     def _read_text(self, name: str) -> str:
         """A small text file of the context; ``FileNotFoundError`` if it is not there."""
-        fd = self._open(name)
         try:
-            data = inroot.read_opened(fd, name, DOCKERFILE_LIMIT)
-            return data.decode("utf-8-sig")
-        except OSError as error:
-            raise oserrors.explain(error, f"'{name}' cannot be read") from error
+            return self._read(name).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise InvalidInput(
                 f"'{name}' is not text in UTF-8 (byte {error.start + 1})",
                 hint="save the file as UTF-8",
             ) from error
+
+    def _read(self, name: str) -> bytes:
+        fd = self._open(name)
+        try:
+            return inroot.read_opened(fd, name, DOCKERFILE_LIMIT)
+        except OSError as error:
+            raise oserrors.explain(error, f"'{name}' cannot be read") from error
         finally:
             os.close(fd)
 

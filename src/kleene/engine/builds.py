@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -20,8 +20,19 @@ from kleene.engine import lookup, making
 from kleene.engine.build_container import BuildContainer, Services
 from kleene.engine.core import Core
 from kleene.errors import KleeneError
+from kleene.host.threads import in_thread
 from kleene.metadata.images import ImageRecord, SnapshotRecord
 from kleene.schemas.images import ImageBuildConfig
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A build that was understood: what it makes, where it begins, what it does."""
+
+    image: ImageRecord
+    nametag: tuple[str | None, str | None]
+    base: SnapshotRecord
+    plan: planning.Plan
 
 
 class Builds:
@@ -39,13 +50,12 @@ class Builds:
             BuildFailed: a step failed. Without ``cleanup`` the image is kept as ``NAME:failed``.
             KleeneError: the build could not begin; nothing is left behind.
         """
-        nametag = names.parse_nametag(config.tag) if config.tag else None
+        nametag = names.parse_nametag(config.tag) if config.tag else (None, None)
         with await asyncio.to_thread(
             Context.open, config.context, dockerfile=config.dockerfile, digests=self._digests
         ) as context:
-            source = Source.from_text(config.dockerfile, context.read_dockerfile())
-            dockerfile = read_dockerfile(source)
-            parent, base, plan = self._plan(config, dockerfile)
+            dockerfile = await in_thread(lambda _: _read(config.dockerfile, context))
+            parent, base, plan = await self._plan(config, dockerfile)
             async with contextlib.AsyncExitStack() as undo:
                 record = making.begin(self._core, f"{parent.id}@{base.id}")
                 undo.push_async_callback(making.destroy, self._core, record)
@@ -57,62 +67,43 @@ class Builds:
                     storage=self._core.platform.storage,
                     images=self._core.images,
                     context=context,
-                    source=source,
+                    source=dockerfile.source,
                     execute=container.execute,
                     emit=_quiet(emit) if config.quiet else emit,
                     environment=_cache_environment(config),
                     use_cache=not config.no_cache,
                 )
-                finished = _configured(record, plan.config)
-                await self._solve(config, nametag, finished, base, plan, workshop, container, undo)
+                job = _Job(_configured(record, plan.config), nametag, base, plan)
+                try:
+                    async with container:
+                        state = await _solve(job, workshop)
+                    self._keep(job, state, nametag[1])
+                except BuildFailed as error:
+                    if config.cleanup:
+                        raise
+                    self._keep_failed(job, error)
+                    undo.pop_all()
+                    raise
+                undo.pop_all()
         return record.id
 
-    async def _solve(
-        self,
-        config: ImageBuildConfig,
-        nametag: tuple[str, str] | None,
-        image: ImageRecord,
-        base: SnapshotRecord,
-        plan: planning.Plan,
-        workshop: Workshop,
-        container: BuildContainer,
-        undo: contextlib.AsyncExitStack,
-    ) -> None:
-        """Carry the plan out; keep what came of it, and then undo nothing."""
-        solver = Solver(image.id, base, workshop)
-        name, tag = nametag or (None, None)
-        async with container:
-            for warning in plan.warnings:
-                await workshop.emit(OutputWritten(f"warning: {warning}\n".encode(), "stderr"))
-            try:
-                state = await solver.solve(plan)
-            except BuildFailed as error:
-                error.snapshot = None if solver.state is base else solver.state.id
-                if config.cleanup:
-                    raise
-                error.image_id = image.id
-                await container.aclose()
-                self._keep(image, solver.state, name, name and "failed", undo)
-                raise
-        self._keep(image, state, name, tag, undo)
+    def _keep(self, job: _Job, state: str, tag: str | None) -> None:
+        image = replace(job.image, name=job.nametag[0], tag=tag, snapshot=state)
+        self._core.images.finish(image)
 
-    def _keep(
-        self,
-        image: ImageRecord,
-        state: SnapshotRecord,
-        name: str | None,
-        tag: str | None,
-        undo: contextlib.AsyncExitStack,
-    ) -> None:
-        self._core.images.finish(replace(image, name=name, tag=tag, snapshot=state.id))
-        undo.pop_all()
+    def _keep_failed(self, job: _Job, error: BuildFailed) -> None:
+        error.image_id = job.image.id
+        self._keep(job, error.snapshot or job.base.id, job.nametag[0] and "failed")
 
-    def _plan(
+    async def _plan(
         self, config: ImageBuildConfig, dockerfile: Dockerfile
     ) -> tuple[ImageRecord, SnapshotRecord, planning.Plan]:
+        """Look the parent up, and plan. A hostile file takes seconds, so it is planned in a thread."""
         options = config.container_config
         override = options.image or ""
-        reference = planning.base_reference(dockerfile, config.buildargs, override)
+        reference = await asyncio.to_thread(
+            planning.base_reference, dockerfile, config.buildargs, override
+        )
         try:
             parent, base = lookup.image(self._core.images, str(reference))
         except KleeneError as error:
@@ -120,7 +111,8 @@ class Builds:
                 raise
             place = dockerfile.stages[0].base.image
             raise place.error(error.message, error.hint) from error
-        plan = planning.plan(
+        plan = await asyncio.to_thread(
+            planning.plan,
             dockerfile,
             _image_config(parent),
             config.buildargs,
@@ -129,6 +121,22 @@ class Builds:
             env=options.env or [],
         )
         return parent, base, plan
+
+
+def _read(name: str, context: Context) -> Dockerfile:
+    return read_dockerfile(Source.from_bytes(name, context.read_dockerfile()))
+
+
+async def _solve(job: _Job, workshop: Workshop) -> str:
+    """Carry the plan out; the snapshot of the last state. A failure says the last good one."""
+    for warning in job.plan.warnings:
+        await workshop.emit(OutputWritten(f"warning: {warning}\n".encode(), "stderr"))
+    solver = Solver(job.image.id, job.base, workshop)
+    try:
+        return (await solver.solve(job.plan)).id
+    except BuildFailed as error:
+        error.snapshot = None if solver.state is job.base else solver.state.id
+        raise
 
 
 def _image_config(record: ImageRecord) -> planning.ImageConfig:

@@ -205,7 +205,7 @@ async def test_dockerignore(directory: Path, image: Path) -> None:
     with Context.open(directory) as context:
         await copy(context, image, ".", to="/srv/")
         assert tree(image / "srv") == {"hello.py", "world.py", "app/main.py"}
-        assert context.read_dockerfile() == "FROM base\n"
+        assert context.read_dockerfile() == b"FROM base\n"
         with pytest.raises(InvalidInput, match=r"left out .* by '\.dockerignore'"):
             await context.select(["app/static/site.css"])
         with pytest.raises(InvalidInput, match="no file"):
@@ -217,7 +217,7 @@ async def test_dockerignore_of_one_dockerfile_goes_first(directory: Path, image:
     (directory / "web.Dockerfile.dockerignore").write_text("*.py\n")
     (directory / "web.Dockerfile").write_text("FROM web\n")
     with Context.open(directory, dockerfile="web.Dockerfile") as context:
-        assert context.read_dockerfile() == "FROM web\n"
+        assert context.read_dockerfile() == b"FROM web\n"
         await copy(context, image, ".", to="/")
     assert not (image / "hello.py").exists()
     assert (image / "app/main.py").exists()
@@ -324,19 +324,26 @@ def test_missing_context_and_dockerfile(directory: Path, tmp_path: Path) -> None
         ("/etc/passwd", "leads out of the build context"),
         ("link", "leads out of the build context"),
         ("app", "'app' cannot be read: not a regular file"),
-        ("binary", r"not text in UTF-8 \(byte 2\)"),
         ("large", "larger than"),
     ],
 )
 def test_dockerfile_that_cannot_be_read(directory: Path, name: str, message: str) -> None:
     (directory / "link").symlink_to("../outside")
-    (directory / "binary").write_bytes(b"a\xff")
     (directory / "large").write_bytes(bytes(1024 * 1024 + 1))
     with (
         Context.open(directory, dockerfile=name) as context,
         pytest.raises(InvalidInput, match=message),
     ):
         context.read_dockerfile()
+
+
+async def test_dockerignore_that_is_no_text(directory: Path) -> None:
+    (directory / ".dockerignore").write_bytes(b"a\xff")
+    with (
+        Context.open(directory) as context,
+        pytest.raises(InvalidInput, match=r"'.dockerignore' is not text in UTF-8 \(byte 2\)"),
+    ):
+        await context.select(["*"])
 
 
 async def test_cancelled_copy_has_stopped_when_it_returns(directory: Path, image: Path) -> None:
