@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import sqlite3
@@ -12,6 +11,7 @@ from kleene import names
 from kleene.engine.core import Core, now
 from kleene.errors import Conflict, NotFound
 from kleene.host import copytree
+from kleene.host.threads import in_thread
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.volumes import VolumeRecord
 from kleene.schemas.containers import MountPoint
@@ -63,7 +63,7 @@ class Volumes:
 
     async def _populate(self, name: str, root: Path, destination: str) -> None:
         target = self.mountpoint(name)
-        await asyncio.to_thread(_fill_if_empty, root, destination, target)
+        await in_thread(lambda _: _fill_if_empty(root, destination, target))
 
     def _get(self, name: str) -> VolumeRecord:
         record = self._store.volumes.get(name)
