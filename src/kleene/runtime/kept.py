@@ -48,7 +48,8 @@ class KeptProcess:
 
     def _keeper_ended(self, keeper: int) -> None:
         """The keeper wrote the exit status, unless somebody killed it; then the process is ours to watch."""
-        pidfd.reap(keeper)
+        if keeper:
+            pidfd.reap(keeper)
         status = self._directories.exit_status()
         if status is not None:
             self._finish(status)

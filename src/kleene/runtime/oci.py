@@ -36,6 +36,7 @@ from kleene.runtime.records import Record, State, store
 from kleene.runtime.step import Pipes, StepProcess
 
 _START_TIMEOUT = 60.0  # seconds for the runtime to bring up a container or a process
+_REAPING = 0.02  # seconds after which a killed process must have ended, if nothing holds it
 _KEEPER_TIMEOUT = 5.0  # seconds for a keeper to end after its process
 
 
@@ -51,10 +52,10 @@ class OciDriver:
         self._groups = groups
         self._host = found.host
         self._runtime = conmon.Runtime(found.runtime, state.runtime, found.conmon)
-        self._name = found.name
+        self._found = found
         self._limits = oci_spec.rlimits(found.host)
         self._being_made = 0
-        self._capabilities = RuntimeCapabilities(found.name, found.version)
+        self._steps: set[int] = set()  # processes that wait for their exit status themselves
         self.tried = found.tried
 
     @classmethod
@@ -73,9 +74,13 @@ class OciDriver:
         groups = cgroups.of_host(instance)
         return cls(state, groups, await programs.find(state_dir, groups))
 
+    def close(self) -> None:
+        """Give back what is held; containers and their processes stay as they are."""
+        self._found.close()
+
     @property
     def capabilities(self) -> RuntimeCapabilities:
-        return self._capabilities
+        return RuntimeCapabilities(self._found.name, self._found.version)
 
     def check_jail_params(self, params: Mapping[str, str]) -> None:
         jail_params.adjustments(params)
@@ -108,7 +113,7 @@ class OciDriver:
         status = await _finish(self._runtime.command(log, *arguments))
         if status != 0:
             text = failures.messages(_read(log))
-            raise CommandFailed([self._name, "run"], status, text)
+            raise CommandFailed([self._found.name, "run"], status, text)
         return int(_read(pid_file))
 
     async def is_up(self, container: str) -> bool:
@@ -155,12 +160,20 @@ class OciDriver:
 
     async def _kill_all(self, container: str) -> None:
         """With its init, all that a container has ends; but the init may be unknown after a crash."""
+        record = self._state.record(container)
+        init = record.pid if record else 0
         while members := self._groups.hold(container):
             for _, fd in members:
                 pidfd.send(fd, signal.SIGKILL)
-            for pid, fd in members:
-                await pidfd.ended(fd)
+            for pid, fd in sorted(members, key=lambda member: member[0] == init):  # it ends last
+                await self._ended(pid, fd)
                 pidfd.reap(pid)
+
+    async def _ended(self, pid: int, fd: int) -> None:
+        """Wait for a killed process; if it takes long, because of processes that nobody reaped."""
+        end = asyncio.ensure_future(pidfd.ended(fd))
+        while not (await asyncio.wait((end,), timeout=_REAPING))[0]:
+            pidfd.reap_orphans(self._steps)
 
     # Execution instances
 
@@ -197,11 +210,17 @@ class OciDriver:
                 self._kill_since(container, before)
                 pipes.close()
                 raise
+
+        def clean_up() -> None:
+            self._steps.discard(pid)
+            directories.remove()
+
+        self._steps.add(pid)
         return StepProcess(
             pid,
             pipes,
             kill_rest=lambda: self._kill_since(container, before),
-            clean_up=directories.remove,
+            clean_up=clean_up,
         )
 
     async def _start_step(
@@ -249,14 +268,17 @@ class OciDriver:
         text = failures.messages(_read(directories.live / "runtime.log")) or said
         if self._record(container) is None:
             return _not_up(container)
-        return failures.not_started(container, spec, self._name, text)
+        return failures.not_started(container, spec, self._found.name, text)
 
     def _kill_since(self, container: str, before: set[int]) -> None:
         """Kill what was started in a container after ``before`` was the list of its processes."""
-        while members := [m for m in self._groups.hold(container) if m[0] not in before]:
-            for _, fd in members:
+        spared = set(before)
+        while pids := set(self._groups.pids(container)) - spared:
+            for pid, fd in self._groups.hold(container):
                 with pidfd.closing(fd):
-                    pidfd.send(fd, signal.SIGKILL)
+                    if pid in pids:
+                        pidfd.send(fd, signal.SIGKILL)
+            spared |= pids
 
     async def adopt(self, container: str, instance: str) -> KeptProcess | None:
         directories = self._state.instance(container, instance)

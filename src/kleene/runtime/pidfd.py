@@ -12,7 +12,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -94,6 +94,28 @@ def reap(pid: int) -> int | None:
     if result is None:
         return None
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
+def reap_orphans(claimed: Container[int]) -> None:
+    """Reap ended processes of containers that have become children of the daemon, unless they are claimed.
+
+    The end of a container's init waits for all of them (pid_namespaces(7)). They come from a runtime or a
+    keeper that was killed. Those of the daemon's own programs, which are in its own process id namespace, are
+    left to whoever waits for them.
+    """
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and int(entry.name) not in claimed and _is_orphan(Path(entry.path)):
+            reap(int(entry.name))
+
+
+def _is_orphan(directory: Path) -> bool:
+    try:
+        lines = (directory / "status").read_text().splitlines()
+    except OSError:
+        return False
+    fields = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    ours = fields.get("PPid") == [str(os.getpid())]
+    return ours and fields["State"][0] == "Z" and len(fields.get("NSpid", ())) > 1
 
 
 def start_time(pid: int) -> int | None:

@@ -56,6 +56,7 @@ class Programs:
         conmon: path of the keeper.
         host: for :mod:`kleene.runtime.oci_spec`.
         tried: for each candidate, ``ok`` or why it does not work.
+        memory: a file in memory that ``runtime`` is the path of.
     """
 
     runtime: str
@@ -64,6 +65,12 @@ class Programs:
     conmon: str
     host: oci_spec.Host
     tried: dict[str, str]
+    memory: int | None
+
+    def close(self) -> None:
+        """Close :attr:`memory`; the runtime cannot be started any more."""
+        if self.memory is not None:
+            os.close(self.memory)
 
 
 async def find(scratch: Path, cgroups: Cgroups) -> Programs:
@@ -90,14 +97,15 @@ async def find(scratch: Path, cgroups: Cgroups) -> Programs:
         if (found := shutil.which(name, path=_search_path())) is None:
             tried[name] = "not installed"
             continue
-        runtime = _sealed(Path(found)) if name == "runc" else found
         try:
-            version = await _try(runtime, scratch, host, cgroups)
+            version = await _try(found, scratch, host, cgroups)
         except (CommandFailed, HostUnavailable) as error:
             tried[name] = (error.details or error.message).splitlines()[-1]
             continue
         tried[name] = "ok"
-        return Programs(runtime, name, version, conmon, host, tried)
+        memory = _sealed(Path(found)) if name == "runc" else None
+        runtime = found if memory is None else f"/proc/{os.getpid()}/fd/{memory}"
+        return Programs(runtime, name, version, conmon, host, tried, memory)
     raise HostUnavailable(
         "no container runtime works on this host",
         hint="apt-get install runc",
@@ -143,14 +151,14 @@ async def _try(runtime: str, scratch: Path, host: oci_spec.Host, cgroups: Cgroup
     return version.check().stdout.decode(errors="replace").split("\n")[0].split()[-1]
 
 
-def _sealed(program: Path) -> str:
-    """The path of a copy in memory that nobody can write to any more (memfd_create(2), F_ADD_SEALS).
+def _sealed(program: Path) -> int | None:
+    """A copy in memory that nobody can write to any more (memfd_create(2), F_ADD_SEALS).
 
     runc makes such a copy of itself before it enters a container, lest the container change the program on
-    the host's disk (CVE-2019-5736); started from one, it is spared the time. Kept for the daemon's life.
+    the host's disk (CVE-2019-5736); started from one, it is spared the time.
     """
     if sys.platform != "linux":
-        return str(program)
+        return None
     with contextlib.suppress(OSError):
         fd = _memory_file(program.name)
         with program.open("rb") as file:
@@ -158,8 +166,8 @@ def _sealed(program: Path) -> str:
                 pass
         seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-        return f"/proc/{os.getpid()}/fd/{fd}"
-    return str(program)
+        return fd
+    return None
 
 
 def _memory_file(name: str) -> int:

@@ -116,7 +116,7 @@ def _merged(rules: Iterable[Mapping[str, Any]]) -> list[Json]:
         names = [n for n in rule["names"] if n not in decided]
         plain.setdefault(key, []).extend(names)
         decided.update(names)
-    return [_rule(names, *key) for key, names in plain.items()] + conditional
+    return [_rule(names, *key) for key, names in plain.items() if names] + conditional
 
 
 def _rule(
