@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from kleene.build.plan import (
@@ -27,6 +28,7 @@ from kleene.build.plan import (
 from kleene.dockerfile.document import read_dockerfile
 from kleene.dockerfile.source import Range, Source
 from kleene.errors import KleeneError
+from kleene.schemas.images import ImageSettings
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("dockerfiles/*/Dockerfile"))
 UPDATE = os.environ.get("KLEENE_UPDATE_GOLDEN") == "1"
@@ -56,7 +58,7 @@ def _outcome(data: bytes, given: dict[str, Any]) -> tuple[str, str]:
     try:
         return "plan.json", _plan(data, given)
     except KleeneError as error:
-        return "error.txt", f"{error.message}\n{error.details}\n"
+        return "error.txt", f"{error.message}\n{error.details}\nhint: {error.hint}\n"
 
 
 def _plan(data: bytes, given: dict[str, Any]) -> str:
@@ -65,7 +67,7 @@ def _plan(data: bytes, given: dict[str, Any]) -> str:
     override = given.get("override", "")
     base = DEFAULT_BASE
     if "base" in given:
-        base = ImageConfig(**{name: _frozen(value) for name, value in given["base"].items()})
+        base = _base(dict(given["base"]))
     reference = base_reference(dockerfile, build_args, override)
     found = plan(
         dockerfile,
@@ -78,12 +80,19 @@ def _plan(data: bytes, given: dict[str, Any]) -> str:
     return json.dumps(_plain(str(reference), found), indent=1, ensure_ascii=False) + "\n"
 
 
+def _base(given: dict[str, Any]) -> ImageConfig:
+    settings = msgspec.convert(given.pop("settings", {}), ImageSettings)
+    return ImageConfig(**{name: _frozen(value) for name, value in given.items()}, settings=settings)
+
+
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
 def _plain(base: str, found: Plan) -> dict[str, Any]:
     config = {field.name: getattr(found.config, field.name) for field in fields(found.config)}
+    settings = config.pop("settings")
+    config |= {k: v for k, v in msgspec.to_builtins(settings).items() if v not in ([], {}, "", None)}
     return {
         "base": base,
         "steps": [_plain_step(step) for step in found.steps],

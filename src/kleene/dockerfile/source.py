@@ -107,7 +107,7 @@ class Source:
 class DockerfileError(InvalidInput):
     """A Dockerfile cannot be understood or asks for what is not allowed.
 
-    ``message`` begins with ``FILE:LINE:COLUMN``; ``details`` shows the line, the place and the remedy.
+    ``message`` begins with ``FILE:LINE:COLUMN``; ``details`` shows the line, and the place in it.
 
     Args:
         source: the Dockerfile.
@@ -124,7 +124,7 @@ class DockerfileError(InvalidInput):
         super().__init__(
             f"{_place(source, range)}: {reason}",
             hint=hint,
-            details=render(source, range, reason, hint),
+            details=picture(source, range),
         )
 
 
@@ -140,13 +140,9 @@ class DockerfileWarning:
     def __str__(self) -> str:
         return f"{_place(self.source, self.range)}: {self.reason}"
 
-    def render(self) -> str:
-        """As :attr:`DockerfileError.details`."""
-        return render(self.source, self.range, self.reason, self.hint)
 
-
-def render(source: Source, where: Range, reason: str, hint: str | None) -> str:
-    """Show a place: file, line and column, the line, carets under it with the reason, the remedy.
+def picture(source: Source, where: Range) -> str:
+    """Show a place: the line with its number, and carets under it.
 
     The result is safe to print: nothing in the Dockerfile can steer the reader's terminal.
     """
@@ -155,15 +151,7 @@ def render(source: Source, where: Range, reason: str, hint: str | None) -> str:
     shown, carets = excerpt(line, where.start.column - 1, end)
     number = str(where.start.line)
     gutter = " " * len(number)
-    lines = [
-        f"{gutter}--> {_place(source, where)}",
-        f"{gutter} |",
-        f"{number} | {shown}".rstrip(),
-        f"{gutter} | {carets} {reason}",
-    ]
-    if hint is not None:
-        lines += [f"{gutter} |", f"{gutter} = hint: {hint}"]
-    return "\n".join(lines)
+    return f"{gutter} |\n{number} | {shown}".rstrip() + f"\n{gutter} | {carets}"
 
 
 def _place(source: Source, where: Range) -> str:

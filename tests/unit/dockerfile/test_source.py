@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kleene.dockerfile.excerpt import LINE_WIDTH, excerpt, nearest, quoted, visible
-from kleene.dockerfile.source import DockerfileError, DockerfileWarning, Position, Source
+from kleene.dockerfile.source import DockerfileError, DockerfileWarning, Position, Source, picture
 
 
 def test_positions_count_from_one() -> None:
@@ -29,19 +29,18 @@ def test_rendering() -> None:
     assert error.message == "web.Dockerfile:10:5: no such flag"
     assert error.details is not None
     assert error.details.splitlines() == [
-        "  --> web.Dockerfile:10:5",
         "   |",
         "10 | RUN --mount=x y",
-        "   |     ^^^^^^^^^ no such flag",
-        "   |",
-        "   = hint: leave it out",
+        "   |     ^^^^^^^^^",
     ]
+    assert error.hint == "leave it out"
 
 
 def test_a_range_over_several_lines_is_underlined_to_the_end_of_the_first() -> None:
     source = Source("Dockerfile", "RUN a \\\n  b\n")
-    warning = DockerfileWarning(source, source.range(4, 11), "odd")
-    assert "  |     ^^^ odd" in warning.render().splitlines()
+    place = source.range(4, 11)
+    assert picture(source, place).splitlines()[-1] == "  |     ^^^"
+    warning = DockerfileWarning(source, place, "odd")
     assert str(warning) == "Dockerfile:1:5: odd"
 
 
