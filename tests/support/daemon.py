@@ -176,6 +176,13 @@ class Daemon:
         """Where the daemon's storage is mounted."""
         return next(path for path in mounts_below(self.root) if "btrfs" in mount_type(path))
 
+    def datasets(self) -> list[str]:
+        """What is on disk: file systems, as ``image/ID``; snapshots, as ``image/ID@SNAPSHOT``; trash."""
+        pool = self.pool()
+        places = ((pool / "datasets", "*/*"), (pool / "snapshots", "*/*/*"), (pool, "trash/*"))
+        found = (path.relative_to(top) for top, pattern in places for path in top.glob(pattern))
+        return sorted("@".join(path.as_posix().rsplit("/", len(path.parts) - 2)) for path in found)
+
     def destroy(self) -> None:
         """Remove everything, running containers first: they would outlive the daemon."""
         try:

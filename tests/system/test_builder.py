@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, Result
+from tests.support.daemon import Daemon, Result, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +45,102 @@ def run(daemon: Daemon) -> Callable[..., str]:
     return run
 
 
+def inspected(daemon: Daemon, kind: str, name: str) -> dict[str, Any]:
+    """What ``inspect`` shows of one object."""
+    found = json.loads(daemon.klee(kind, "inspect", name).stdout)
+    (one,) = found if isinstance(found, list) else [found]
+    return dict(one)
+
+
 def test_bytes_that_are_no_text_are_shown_by_their_place(build: Build) -> None:
     failed = build(b"FROM tiny\nRUN \xff\n", check=False)
     assert failed.status == 1
     assert "Dockerfile:2:5: byte 0xff is not valid UTF-8" in failed.stderr
+
+
+# --- Instructions that configure
+
+
+def test_the_command_is_the_arguments_of_the_entrypoint(
+    build: Build, run: Callable[..., str], daemon: Daemon
+) -> None:
+    build('FROM tiny\nENTRYPOINT ["/bin/echo", "said:"]\nCMD ["a", "b"]\n')
+    assert run() == "said: a b\n"
+    assert run("c") == "said: c\n"
+    container = daemon.klee("container", "create", "made").id
+    assert daemon.klee("exec", container, "/bin/echo", "alone").stdout == "alone\n"
+
+
+def test_an_entrypoint_takes_the_command_of_the_parent_away(
+    build: Build, run: Callable[..., str], daemon: Daemon
+) -> None:
+    build('FROM tiny\nCMD ["parent"]\n')
+    daemon.klee("image", "tag", "made", "parent")
+    build('FROM parent\nENTRYPOINT ["/bin/echo", "said:"]\n')
+    assert run() == "said:\n"
+
+
+def test_configuration_is_inherited_and_shown(build: Build, daemon: Daemon) -> None:
+    build(
+        'FROM tiny\nLABEL a=1 b="2 3"\nEXPOSE 80 53/udp\nSTOPSIGNAL QUIT\nVOLUME /data\n'
+        "HEALTHCHECK --interval=5s CMD true\nMAINTAINER me\n"
+    )
+    daemon.klee("image", "tag", "made", "parent")
+    built = build("FROM parent\nLABEL a=4\n")
+    image = inspected(daemon, "image", "made")
+    assert image["labels"] == {"a": "4", "b": "2 3", "maintainer": "me"}
+    assert image["exposed_ports"] == ["80/tcp", "53/udp"]
+    assert image["volumes"] == ["/data"]
+    assert image["stop_signal"] == "SIGQUIT"
+    assert image["healthcheck"]["test"] == ["/bin/sh", "-c", "true"]
+    assert image["healthcheck"]["interval"] == 5
+    assert "warning" not in built.stdout + built.stderr
+
+
+def test_the_shell_of_the_image_runs_shell_forms(build: Build, run: Callable[..., str]) -> None:
+    build('FROM tiny\nSHELL ["/bin/echo", "shell:"]\nRUN a | b\nCMD c $d\n')
+    assert run() == "shell: c $d\n"
+
+
+def test_the_stop_signal_is_what_stop_sends(build: Build, daemon: Daemon) -> None:
+    build(
+        "FROM tiny\nSTOPSIGNAL SIGUSR1\n"
+        "CMD trap 'touch /mark; exit 0' USR1; touch /ready; while :; do sleep 0.1; done\n"
+    )
+    container = daemon.klee("run", "-d", "made").id
+    wait_until(
+        lambda: daemon.klee("exec", container, "test", "-e", "/ready", check=False).status == 0,
+        "the trap is not set",
+    )
+    daemon.klee("stop", container)
+    assert daemon.klee("exec", container, "ls", "/mark").stdout.strip() == "/mark"
+    daemon.klee("rmc", "-f", container)
+
+
+def test_a_volume_is_filled_from_the_image_and_goes_with_its_container(
+    build: Build, daemon: Daemon
+) -> None:
+    build("FROM tiny\nRUN mkdir /data && echo kept >/data/file && chmod 700 /data\nVOLUME /data /e\n")
+    before = daemon.klee("lsv", "-q").stdout.split()
+    container = daemon.klee("container", "create", "-m", "mine:/e", "made").id
+    anonymous = set(daemon.klee("lsv", "-q").stdout.split()) - {*before, "mine"}
+    assert anonymous == {f"{container}-1"}
+    assert daemon.klee("exec", container, "cat", "/data/file").stdout == "kept\n"
+    daemon.klee("rmc", "-f", container)
+    assert set(daemon.klee("lsv", "-q").stdout.split()) == {*before, "mine"}
+    assert f"volume/{container}-1" not in daemon.datasets()
+    daemon.klee("rmv", "mine")
+
+
+def test_onbuild_is_carried_out_in_the_child_and_only_there(
+    build: Build, run: Callable[..., str], context: Path, daemon: Daemon
+) -> None:
+    (context / "app").write_text("mine\n")
+    build("FROM tiny\nONBUILD COPY app /app\nONBUILD RUN echo built >>/app\n")
+    daemon.klee("image", "tag", "made", "maker")
+    assert daemon.klee("run", "--rm", "maker", "ls", "/app", check=False).status != 0
+    build("FROM maker\nRUN echo last >>/app\n")
+    assert run("cat", "/app") == "mine\nbuilt\nlast\n"
+    daemon.klee("image", "tag", "made", "child")
+    build("FROM child\n")
+    assert run("cat", "/app") == "mine\nbuilt\nlast\n"

@@ -32,8 +32,8 @@ def visible(daemon: Daemon) -> set[str]:
 
 def on_disk(daemon: Daemon) -> set[str]:
     """Ids of the containers and images that have a file system."""
-    pool = daemon.pool()
-    return {path.name for kind in ("image", "container") for path in pool.glob(f"{kind}/*")}
+    names = (name.partition("@")[0].partition("/") for name in daemon.datasets())
+    return {identifier for _, _, identifier in names}
 
 
 def running(daemon: Daemon) -> set[str]:
@@ -131,7 +131,7 @@ def test_what_runs_goes_on_and_is_found_again(daemon: Daemon) -> None:
     daemon.restart()
     assert container in running(daemon)
 
-    daemon.klee("exec", container, "touch", "/go")
+    (daemon.pool() / "datasets" / "container" / container / "go").touch()
     wait_until(lambda: container not in running(daemon), "the container still runs")
     assert inspect(daemon, container)["exit_code"] == 7
     assert logs_of(daemon) == "before\nafter\n"
@@ -142,7 +142,7 @@ def test_what_ended_meanwhile_has_its_exit_code(daemon: Daemon) -> None:
     daemon.kill()
     wait_until(lambda: not keepers(daemon), "the container goes on")
     daemon.start()
-    assert container not in running(daemon)
+    wait_until(lambda: container not in running(daemon), "the container is not taken down")
     assert inspect(daemon, container)["exit_code"] == 9
 
 
@@ -211,7 +211,7 @@ def _inspected(daemon: Daemon, container: str) -> dict[str, Any]:
 
 def logs_of(daemon: Daemon) -> str:
     """What the containers wrote, from the logs in the data directory."""
-    files = sorted((daemon.root / "runtime").rglob("*.log"))
+    files = sorted((daemon.root / "runtime" / "kept").glob("*/*/log"))
     return "".join(map(_text, files))
 
 
