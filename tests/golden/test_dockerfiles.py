@@ -92,7 +92,9 @@ def _frozen(value: Any) -> Any:
 def _plain(base: str, found: Plan) -> dict[str, Any]:
     config = {field.name: getattr(found.config, field.name) for field in fields(found.config)}
     settings = config.pop("settings")
-    config |= {k: v for k, v in msgspec.to_builtins(settings).items() if v not in ([], {}, "", None)}
+    config |= {
+        k: v for k, v in msgspec.to_builtins(settings).items() if v not in ([], {}, "", None)
+    }
     return {
         "base": base,
         "steps": [_plain_step(step) for step in found.steps],

@@ -40,7 +40,7 @@ def run(daemon: Daemon) -> Callable[..., str]:
     """What a command prints in a container of the image ``made``."""
 
     def run(*command: str, image: str = "made") -> str:
-        return daemon.klee("run", "--rm", image, *command).stdout
+        return daemon.klee("run", "-q", "--rm", image, *command).stdout
 
     return run
 
@@ -68,7 +68,7 @@ def test_the_command_is_the_arguments_of_the_entrypoint(
     assert run() == "said: a b\n"
     assert run("c") == "said: c\n"
     container = daemon.klee("container", "create", "made").id
-    assert daemon.klee("exec", container, "/bin/echo", "alone").stdout == "alone\n"
+    assert daemon.klee("exec", "-q", container, "/bin/echo", "alone").stdout == "alone\n"
 
 
 def test_an_entrypoint_takes_the_command_of_the_parent_away(
@@ -109,23 +109,27 @@ def test_the_stop_signal_is_what_stop_sends(build: Build, daemon: Daemon) -> Non
     )
     container = daemon.klee("run", "-d", "made").id
     wait_until(
-        lambda: daemon.klee("exec", container, "test", "-e", "/ready", check=False).status == 0,
+        lambda: (
+            daemon.klee("exec", "-q", container, "test", "-e", "/ready", check=False).status == 0
+        ),
         "the trap is not set",
     )
     daemon.klee("stop", container)
-    assert daemon.klee("exec", container, "ls", "/mark").stdout.strip() == "/mark"
+    assert daemon.klee("exec", "-q", container, "ls", "/mark").stdout.strip() == "/mark"
     daemon.klee("rmc", "-f", container)
 
 
 def test_a_volume_is_filled_from_the_image_and_goes_with_its_container(
     build: Build, daemon: Daemon
 ) -> None:
-    build("FROM tiny\nRUN mkdir /data && echo kept >/data/file && chmod 700 /data\nVOLUME /data /e\n")
+    build(
+        "FROM tiny\nRUN mkdir /data && echo kept >/data/file && chmod 700 /data\nVOLUME /data /e\n"
+    )
     before = daemon.klee("lsv", "-q").stdout.split()
     container = daemon.klee("container", "create", "-m", "mine:/e", "made").id
     anonymous = set(daemon.klee("lsv", "-q").stdout.split()) - {*before, "mine"}
     assert anonymous == {f"{container}-1"}
-    assert daemon.klee("exec", container, "cat", "/data/file").stdout == "kept\n"
+    assert daemon.klee("exec", "-q", container, "cat", "/data/file").stdout == "kept\n"
     daemon.klee("rmc", "-f", container)
     assert set(daemon.klee("lsv", "-q").stdout.split()) == {*before, "mine"}
     assert f"volume/{container}-1" not in daemon.datasets()

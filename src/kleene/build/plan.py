@@ -7,13 +7,14 @@ Docker's reference says.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from kleene.build.commands import argv, check_size
+from kleene.build.config import Configuration, ImageConfig
+from kleene.build.expander import Expander
 from kleene.build.paths import in_context, is_directory, join
 from kleene.build.scope import PROXY_ARGUMENTS, Scope, check_build_args
-from kleene.build.script import script_argv
 from kleene.build.stages import global_arguments, needed_stages
 from kleene.build.steps import (
     ConfigStep,
@@ -25,25 +26,20 @@ from kleene.build.steps import (
     WorkdirStep,
     step_key,
 )
-from kleene.dockerfile.document import Dockerfile, Stage
+from kleene.dockerfile.document import Dockerfile, Stage, read_trigger
 from kleene.dockerfile.excerpt import quoted
 from kleene.dockerfile.expand import expand
 from kleene.dockerfile.heredoc import Heredoc
 from kleene.dockerfile.instructions import (
     Arg,
-    Cmd,
-    Command,
     Copy,
     Env,
-    ExecForm,
     Instruction,
     Run,
-    ScriptForm,
-    ShellForm,
     User,
     Workdir,
 )
-from kleene.dockerfile.source import Range
+from kleene.dockerfile.source import Range, Source
 from kleene.dockerfile.words import Word
 from kleene.names import ImageReference, parse_image_reference
 
@@ -62,34 +58,8 @@ __all__ = [
     "step_key",
 ]
 
-SHELL = ("/bin/sh", "-c")
-"""What the shell form of a command is given to."""
-
-MAX_STRING = 131071
-"""Bytes of one argument or ``NAME=VALUE`` that the kernel passes on (execve(2): 32 pages, NUL included)."""
-
 MAX_ENVIRONMENT = 1 << 20
 """Bytes of a whole environment; execve(2) allows a quarter of the stack limit for it and the arguments."""
-
-_MODE = re.compile(r"0*[0-7]{1,4}")
-_USER = re.compile(r"[^\s:\x00-\x1f\x7f]+(:[^\s:\x00-\x1f\x7f]+)?")
-
-
-@dataclass(frozen=True)
-class ImageConfig:
-    """What an image says of the containers made from it.
-
-    Attributes:
-        cmd: the default command; empty if there is none.
-        env: ``NAME=VALUE``, in the order in which they were set.
-        user: ``""`` is root.
-        workdir: absolute.
-    """
-
-    cmd: tuple[str, ...] = ()
-    env: tuple[str, ...] = ()
-    user: str = ""
-    workdir: str = "/"
 
 
 @dataclass(frozen=True)
@@ -170,7 +140,9 @@ class _Planner:
         self._build_args = build_args
         arguments = global_arguments(dockerfile, build_args)
         self._scope = Scope(base.env, env, build_args, arguments)
-        self._config = base
+        self._words = Expander(self._scope, dockerfile.escape)
+        self._config = Configuration(base)
+        self._triggers = base.settings.onbuild
         self._user = user or base.user
         self._count = 0
 
@@ -180,9 +152,18 @@ class _Planner:
         ]
         start = FromStep(*self._head(self._stage.base))
         steps.append(replace(start, text=f"FROM {override}") if override else start)
+        steps.extend(self._trigger(text) for text in self._triggers)
         steps.extend(self._step(instruction) for instruction in self._stage.instructions)
-        config = replace(self._config, env=self._scope.env)
+        config = replace(self._config.image, env=self._scope.env)
         return Plan(tuple(steps), config, self._warnings())
+
+    def _trigger(self, text: str) -> Step:
+        """What ONBUILD of the parent image asks for. Its place in this file is the FROM."""
+        instruction, escape = read_trigger(Source.from_text("ONBUILD", text))
+        words, self._words = self._words, Expander(self._scope, escape)
+        step = self._step(instruction)
+        self._words = words
+        return replace(step, range=self._stage.base.range)
 
     def _warnings(self) -> tuple[str, ...]:
         declared = {
@@ -214,26 +195,27 @@ class _Planner:
                 self._env(instruction)
             case Arg():
                 self._arg(instruction)
-            case User():
-                self._user = self._name_of_user(instruction.user)
-                self._config = replace(self._config, user=self._user)
-            case Cmd():
-                self._config = replace(self._config, cmd=_argv(instruction.command))
+            case _:
+                self._config.change(instruction, self._words)
+                if isinstance(instruction, User):
+                    self._user = self._config.image.user
         return ConfigStep(*self._head(instruction))
 
     def _run(self, run: Run) -> RunStep:
-        cwd, scope = self._config.workdir, self._scope
-        args = _argv(run.command)
+        cwd, scope = self._config.image.workdir, self._scope
+        args = argv(run.command, self._config.shell)
         return RunStep(*self._head(run), args, scope.run_env(), cwd, self._user, scope.proxies)
 
     def _workdir(self, workdir: Workdir) -> WorkdirStep:
-        path = join(self._config.workdir, self._not_empty(workdir.path, "the path"))
-        self._config = replace(self._config, workdir=path)
+        path = join(self._config.image.workdir, self._words.not_empty(workdir.path, "the path"))
+        self._config.image = replace(self._config.image, workdir=path)
         return WorkdirStep(*self._head(workdir), path, self._user)
 
     def _env(self, env: Env) -> None:
         # All values see the variables as they were before the instruction.
-        expanded = [(name, self._expand(name), self._expand(value)) for name, value in env.pairs]
+        expanded = [
+            (name, self._words.expand(name), self._words.expand(value)) for name, value in env.pairs
+        ]
         for word, name, value in expanded:
             if not name or "=" in name:
                 raise word.error(f"{quoted(name)} cannot be the name of a variable")
@@ -246,19 +228,19 @@ class _Planner:
             if default is None or self._scope.is_given(argument.name):
                 value = self._scope.declare(argument.name, None)
             else:
-                value = self._scope.declare(argument.name, self._expand(default))
+                value = self._scope.declare(argument.name, self._words.expand(default))
             what = f"build argument {quoted(argument.name)}"
             self._check_variable(argument.word, what, f"{argument.name}={value or ''}")
 
     def _check_variable(self, word: Word, what: str, entry: str) -> None:
-        _check_size(word, what, entry)
+        check_size(word, what, entry)
         if self._scope.size > MAX_ENVIRONMENT:
             raise word.error(f"the variables up to here have more than {MAX_ENVIRONMENT} bytes")
 
     def _copy(self, copy: Copy) -> CopyStep:
         sources = tuple(self._source(s) for s in copy.sources if isinstance(s, Word))
         files = tuple(self._inline(s) for s in copy.sources if isinstance(s, Heredoc))
-        written = self._not_empty(copy.destination, "the destination")
+        written = self._words.not_empty(copy.destination, "the destination")
         if len(copy.sources) > 1 and not is_directory(written):
             raise copy.destination.error(
                 f"several sources cannot all be copied to {quoted(written)}",
@@ -267,15 +249,15 @@ class _Planner:
         return CopyStep(
             *self._head(copy),
             sources,
-            join(self._config.workdir, written),
+            join(self._config.image.workdir, written),
             is_directory(written),
-            None if copy.chown is None else self._name_of_user(copy.chown),
-            None if copy.chmod is None else self._mode(copy.chmod),
+            None if copy.chown is None else self._words.user(copy.chown),
+            None if copy.chmod is None else self._words.mode(copy.chmod),
             files,
         )
 
     def _source(self, word: Word) -> str:
-        pattern = self._not_empty(word, "the source")
+        pattern = self._words.not_empty(word, "the source")
         path = in_context(pattern)
         if path is None:
             raise word.error(
@@ -292,55 +274,6 @@ class _Planner:
             return InlineFile(name, heredoc.content)
         body = replace(heredoc.body, text=heredoc.content)
         return InlineFile(name, expand(body, self._scope.variables, quotes=False))
-
-    def _name_of_user(self, word: Word) -> str:
-        user = self._not_empty(word, "the user")
-        if _USER.fullmatch(user) is None:
-            raise word.error(
-                f"{quoted(user)} is not a user", "write USER, USER:GROUP, or their ids"
-            )
-        return user
-
-    def _mode(self, word: Word) -> int:
-        mode = self._not_empty(word, "the mode")
-        if _MODE.fullmatch(mode) is None:
-            raise word.error(f"{quoted(mode)} is not an octal mode", "write it like --chmod=0755")
-        return int(mode, 8)
-
-    def _not_empty(self, word: Word, what: str) -> str:
-        value = self._expand(word)
-        if not value:
-            raise word.error(
-                f"{what} is empty",
-                "give its variables a value: ${NAME:-VALUE} has one if NAME has none",
-            )
-        return value
-
-    def _expand(self, word: Word) -> str:
-        return expand(word, self._scope.variables, escape=self._dockerfile.escape)
-
-
-def _argv(command: Command | ScriptForm) -> tuple[str, ...]:
-    match command:
-        case ExecForm(words):
-            argv = tuple(word.text for word in words)
-        case ShellForm(word):
-            words, argv = (word,), (*SHELL, word.text)
-        case ScriptForm(heredoc):
-            words = (replace(heredoc.start.word, text=heredoc.content),)
-            argv = script_argv(heredoc.content) or (*SHELL, heredoc.content)
-    for word in words:
-        _check_size(word, "an argument of the command", word.text)
-    return argv
-
-
-def _check_size(word: Word, what: str, text: str) -> None:
-    size = len(text.encode())
-    if size > MAX_STRING:
-        raise word.error(
-            f"{what} has {size} bytes; the kernel passes on {MAX_STRING}",
-            "put the text into a file and COPY it",
-        )
 
 
 def _only_stage(

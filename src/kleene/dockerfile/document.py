@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kleene.dockerfile.instructions import (
-    Arg,
-    From,
-    Instruction,
-    Reading,
-    read_instruction,
-)
+from kleene.dockerfile.instructions import Arg, From, Instruction, OnBuild
 from kleene.dockerfile.parser import parse
+from kleene.dockerfile.readers import Reading, read_instruction
 from kleene.dockerfile.source import DockerfileError, DockerfileWarning, Source
 
 
@@ -66,6 +61,22 @@ def read_dockerfile(source: Source) -> Dockerfile:
     stages = _stages(rest)
     warnings = tuple(sorted(reading.warnings, key=lambda warning: warning.range.start))
     return Dockerfile(source, syntax.escape, arguments, stages, warnings)
+
+
+def read_trigger(source: Source) -> tuple[Instruction, str]:
+    """Read an instruction that ONBUILD recorded; also the escape character that it is written with.
+
+    Raises:
+        DockerfileError: it is not one instruction that ONBUILD can have.
+    """
+    syntax = parse(source)
+    reading = Reading(syntax.escape, [])
+    instructions = [read_instruction(statement, reading) for statement in syntax.statements]
+    if len(instructions) != 1 or isinstance(instructions[0], From | OnBuild):
+        raise DockerfileError(
+            source, source.range(0, 0), "this cannot be carried out for ONBUILD of the parent image"
+        )
+    return instructions[0], syntax.escape
 
 
 def _split_arguments(

@@ -144,7 +144,7 @@ class _Parser:
         line = self._join(first)
         whole = Word.of_line(line).stripped()
         keyword = first_blank(whole)
-        flags, arguments = self._flags(whole.part(len(keyword.text), len(whole.text)))
+        flags, arguments = _flags(whole.part(len(keyword.text), len(whole.text)), self._escape)
         statement = Statement(line, keyword, flags, arguments.stripped())
         self._warn_of_style(first, keyword)
         starts = self._heredoc_starts(statement)
@@ -197,25 +197,6 @@ class _Parser:
             return text, False
         return cut[:-1], True
 
-    def _flags(self, word: Word) -> tuple[tuple[Word, ...], Word]:
-        """Split leading flags off; ``--`` alone ends them."""
-        flags, text, position = [], word.text, skip_space(word.text, 0)
-        while text.startswith("--", position):
-            end = end_of_word(text, position, self._escape)
-            flag = word.part(position, end)
-            position = skip_space(text, end)
-            if flag.text == "--":
-                break
-            flags.append(self._unquoted(flag))
-        return tuple(flags), word.part(position, len(text))
-
-    def _unquoted(self, flag: Word) -> Word:
-        if not any(character in flag.text for character in ("'", '"', self._escape)):
-            return flag
-        escape = re.escape(self._escape)
-        text = re.sub(rf"{escape}(.)|{escape}\Z|['\"]", r"\1", flag.text, flags=re.DOTALL)
-        return Word(text, flag.line, flag.start, flag.end)
-
     def _heredoc_starts(self, statement: Statement) -> tuple[HeredocStart, ...]:
         arguments = statement.arguments
         if statement.name not in _TAKES_HEREDOCS or "<<" not in arguments.text:
@@ -239,6 +220,35 @@ class _Parser:
             "the heredoc never ends",
             f"end it with a line that says {quoted(start.name)} and nothing else",
         )
+
+
+def nested(statement: Statement, escape: str) -> Statement:
+    """The instruction that an instruction (ONBUILD) has as its arguments; heredocs are not looked for."""
+    whole = statement.arguments
+    keyword = first_blank(whole)
+    flags, arguments = _flags(whole.part(len(keyword.text), len(whole.text)), escape)
+    return Statement(statement.line, keyword, flags, arguments.stripped())
+
+
+def _flags(word: Word, escape: str) -> tuple[tuple[Word, ...], Word]:
+    """Split leading flags off; ``--`` alone ends them."""
+    flags, text, position = [], word.text, skip_space(word.text, 0)
+    while text.startswith("--", position):
+        end = end_of_word(text, position, escape)
+        flag = word.part(position, end)
+        position = skip_space(text, end)
+        if flag.text == "--":
+            break
+        flags.append(_unquoted(flag, escape))
+    return tuple(flags), word.part(position, len(text))
+
+
+def _unquoted(flag: Word, escape: str) -> Word:
+    if not any(character in flag.text for character in ("'", '"', escape)):
+        return flag
+    escape = re.escape(escape)
+    text = re.sub(rf"{escape}(.)|{escape}\Z|['\"]", r"\1", flag.text, flags=re.DOTALL)
+    return Word(text, flag.line, flag.start, flag.end)
 
 
 def _lines(source: Source) -> Iterator[_Line]:

@@ -141,7 +141,7 @@ async def _solve(job: _Job, workshop: Workshop) -> str:
 
 def _image_config(record: ImageRecord) -> planning.ImageConfig:
     return planning.ImageConfig(
-        tuple(record.cmd), tuple(record.env), record.user, record.workdir or "/"
+        tuple(record.cmd), tuple(record.env), record.user, record.workdir or "/", record.settings
     )
 
 
@@ -152,6 +152,7 @@ def _configured(record: ImageRecord, config: planning.ImageConfig) -> ImageRecor
         env=list(config.env),
         user=config.user,
         workdir=config.workdir,
+        settings=config.settings,
     )
 
 

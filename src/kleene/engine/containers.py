@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 from kleene import names
+from kleene.build.signals import signal_number
 from kleene.engine import lookup
 from kleene.engine.core import Core, now
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.lifecycle import Lifecycle, jail_params
-from kleene.engine.volumes import Volumes
+from kleene.engine.volumes import Volumes, anonymous_mounts, kept_anonymous
 from kleene.errors import Conflict, InvalidInput
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.images import ImageRecord
@@ -53,12 +54,15 @@ class Containers:
             raise InvalidInput("no image was named", hint="name one: klee run IMAGE")
         image, snapshot = lookup.image(self._core.images, config.image)
         record = await self.describe(config, image)
+        own = anonymous_mounts(record, image.settings.volumes)
+        record = replace(record, mounts=[*record.mounts, *own])
         async with contextlib.AsyncExitStack() as undo:
             self._insert(record)
             undo.callback(self._store.containers.delete, record.id)
             storage = self._core.platform.storage
             undo.push_async_callback(storage.destroy, record.dataset)
             await storage.clone(Snapshot(snapshot.dataset, snapshot.id), record.dataset)
+            undo.push_async_callback(self._volumes.remove_anonymous, record)
             await self._volumes.prepare(record)
             self._store.containers.update(record.id, state="ready")
             undo.pop_all()
@@ -85,7 +89,7 @@ class Containers:
             dataset=f"container/{container_id}",
             created=now(),
             running=False,
-            cmd=list(config.cmd or image.cmd),
+            cmd=list(config.cmd or (image.cmd if config.entrypoint is None else [])),
             env=lookup.merge_environment(image.env, config.env or []),
             user=config.user or image.user,
             workdir=image.workdir,
@@ -97,6 +101,10 @@ class Containers:
             mounts=[_checked_mount(mount) for mount in config.mounts or []],
             ports=ports,
             exit_code=None,
+            entrypoint=list(
+                image.settings.entrypoint if config.entrypoint is None else config.entrypoint
+            ),
+            stop_signal=image.settings.stop_signal,
         )
 
     def _insert(self, record: ContainerRecord) -> None:
@@ -132,6 +140,8 @@ class Containers:
             "restart_policy": record.restart_policy,
             "exit_code": record.exit_code,
             "auto_remove": record.auto_remove,
+            "entrypoint": record.entrypoint,
+            "stop_signal": record.stop_signal,
         }
 
     async def inspect(self, reference: str) -> ContainerInspect:
@@ -164,7 +174,7 @@ class Containers:
     async def _stop(self, record: ContainerRecord, grace: float) -> None:
         runtime = self._core.platform.runtime
         if grace > 0:
-            await runtime.signal_all(record.id, signal.SIGTERM)
+            await runtime.signal_all(record.id, signal_number(record.stop_signal))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace):
                     await runtime.wait_empty(record.id)
@@ -195,6 +205,7 @@ class Containers:
         await self._core.platform.runtime.forget(record.id)
         if not record.is_build:
             await self._core.platform.storage.destroy(record.dataset)
+            await self._volumes.remove_anonymous(record)
         self._store.containers.delete(record.id)
 
     async def after_stop(self, record: ContainerRecord) -> None:
@@ -241,6 +252,7 @@ class Containers:
             "persist": config.persist,
             "restart_policy": config.restart_policy,
             "auto_remove": config.auto_remove,
+            "entrypoint": config.entrypoint,
         }
         if config.name is not None:
             changes["name"] = names.check_container_name(config.name)
@@ -254,7 +266,8 @@ class Containers:
                 config.public_ports, driver, record.id
             )
         if config.mounts is not None:
-            changes["mounts"] = [_checked_mount(mount) for mount in config.mounts]
+            mounts = [_checked_mount(mount) for mount in config.mounts]
+            changes["mounts"] = [*mounts, *kept_anonymous(record, mounts)]
         return {name: value for name, value in changes.items() if value is not None}
 
     async def list(self, all: bool) -> list[ContainerSummary]:  # noqa: A002 - the API's word

@@ -224,11 +224,11 @@ def _process_spec(
     attach: bool,
 ) -> ProcessSpec:
     """A process that nobody is attached to reads end of file: there is nobody to write to it."""
-    args = record.cmd or container.cmd
+    args = record.cmd or [*container.entrypoint, *container.cmd]
     if not args:
         raise InvalidInput(
             f"container '{container.name}' has no command",
-            hint="name one: klee run IMAGE COMMAND, or set CMD in the Dockerfile",
+            hint="name one: klee run IMAGE COMMAND, or set CMD or ENTRYPOINT in the Dockerfile",
         )
     rows, columns = size
     return ProcessSpec(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from kleene import names
 from kleene.build.events import Emit
 from kleene.engine import lookup, making
@@ -54,6 +56,7 @@ class Images:
             workdir=record.workdir,
             snapshot=record.snapshot or "",
             parent=record.parent,
+            **msgspec.structs.asdict(record.settings),
         )
 
     async def tag(self, reference: str, nametag: str) -> str:

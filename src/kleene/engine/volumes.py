@@ -1,10 +1,16 @@
-"""Volumes: datasets that outlive the containers that mount them."""
+"""Volumes: datasets that outlive the containers that mount them.
+
+What VOLUME names in a Dockerfile becomes a volume of the container's own, an anonymous one: ``ID-1``, ``ID-2``.
+It is a volume like any other, but it goes with its container.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from kleene import names
@@ -14,7 +20,7 @@ from kleene.host import copytree
 from kleene.host.threads import in_thread
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.volumes import VolumeRecord
-from kleene.schemas.containers import MountPoint
+from kleene.schemas.containers import MountPoint, MountPointConfig
 from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect
 
 
@@ -64,6 +70,14 @@ class Volumes:
     async def _populate(self, name: str, root: Path, destination: str) -> None:
         target = self.mountpoint(name)
         await in_thread(lambda _: _fill_if_empty(root, destination, target))
+
+    async def remove_anonymous(self, container: ContainerRecord) -> None:
+        """Take away the volumes that were made for this container alone, unless another mounts them."""
+        for record in self._store.volumes.where("name GLOB ?", [f"{container.id}-*"]):
+            async with self._core.locks.hold(f"volume/{record.name}"):
+                users = self._core.containers.mounting(record.name)
+                if all(user.id == container.id for user in users):
+                    await self.destroy(record)
 
     def _get(self, name: str) -> VolumeRecord:
         record = self._store.volumes.get(name)
@@ -122,6 +136,28 @@ class Volumes:
     async def list(self) -> list[Volume]:
         """All volumes, oldest first."""
         return [self._wire(record) for record in self._store.ready()]
+
+
+def anonymous_mounts(container: ContainerRecord, paths: Sequence[str]) -> list[MountPointConfig]:
+    """Mounts for what VOLUME names and nobody mounts something else at."""
+    taken = {posixpath.normpath(mount.destination) for mount in container.mounts}
+    return [
+        MountPointConfig("volume", f"{container.id}-{number}", path)
+        for number, path in enumerate(paths, start=1)
+        if path not in taken
+    ]
+
+
+def kept_anonymous(
+    container: ContainerRecord, mounts: Sequence[MountPointConfig]
+) -> list[MountPointConfig]:
+    """The container's anonymous volumes that stay when it gets other mounts."""
+    taken = {posixpath.normpath(mount.destination) for mount in mounts}
+    return [
+        mount
+        for mount in container.mounts
+        if mount.source.startswith(f"{container.id}-") and mount.destination not in taken
+    ]
 
 
 def _fill_if_empty(root: Path, path: str, target: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kleene.metadata.database import Database
@@ -43,6 +43,8 @@ class ContainerRecord:
     mounts: list[MountPointConfig]
     ports: list[PublishedPortConfig]
     exit_code: int | None
+    entrypoint: list[str] = field(default_factory=list)
+    stop_signal: str = ""
 
     @property
     def is_build(self) -> bool:

@@ -6,11 +6,12 @@ snapshots (as a cached step or as its own last state): its dataset is where thos
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kleene.metadata.database import Database
 from kleene.metadata.table import Table
+from kleene.schemas.images import ImageSettings
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class ImageRecord:
     workdir: str
     snapshot: str | None
     parent: str
+    settings: ImageSettings = field(default_factory=ImageSettings)
 
     @property
     def dataset(self) -> str:
@@ -112,6 +114,7 @@ class ImageStore:
                 workdir=record.workdir,
                 snapshot=record.snapshot,
                 parent=record.parent,
+                settings=record.settings,
             )
             if record.name is not None and record.tag is not None:
                 self.move_tag(record.id, record.name, record.tag)

@@ -19,6 +19,7 @@ CREATE TABLE images (
     workdir  TEXT NOT NULL,
     snapshot TEXT,
     parent   TEXT NOT NULL,
+    settings TEXT NOT NULL,
     CHECK ((name IS NULL) = (tag IS NULL))
 ) STRICT;
 CREATE UNIQUE INDEX images_by_nametag ON images (name, tag);
@@ -62,7 +63,9 @@ CREATE TABLE containers (
     auto_remove    INTEGER NOT NULL,
     mounts         TEXT NOT NULL,
     ports          TEXT NOT NULL,
-    exit_code      INTEGER
+    exit_code      INTEGER,
+    entrypoint     TEXT NOT NULL,
+    stop_signal    TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE execs (

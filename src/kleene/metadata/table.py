@@ -1,6 +1,6 @@
 """Records and rows: a frozen dataclass a table, its fields the columns.
 
-Lists are stored as JSON and truth values as 0 and 1; everything else as it is. Column names come from the
+Lists and structs are stored as JSON and truth values as 0 and 1; everything else as it is. Column names come from the
 dataclass alone, never from outside.
 """
 
@@ -72,7 +72,7 @@ class Table(Generic[Record]):
         values: dict[str, Any] = {}
         for column in self._columns:
             kind, value = self._types[column], row[column]
-            if typing.get_origin(kind) is list:
+            if typing.get_origin(kind) is list or _is_struct(kind):
                 value = msgspec.json.decode(value, type=kind)
             elif kind is bool:
                 value = bool(value)
@@ -80,8 +80,12 @@ class Table(Generic[Record]):
         return self._record(**values)
 
 
+def _is_struct(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
 def _encode(value: object) -> Value:
-    if isinstance(value, list):
+    if isinstance(value, list | msgspec.Struct):
         return msgspec.json.encode(value).decode()
     if isinstance(value, bool):
         return int(value)

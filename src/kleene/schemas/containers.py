@@ -78,6 +78,8 @@ class ContainerConfig(msgspec.Struct):
         jail_param: jail parameters, ``name`` or ``name=value``.
         network_driver: ``None`` means ``host`` without a network and ``ipnet`` with one.
         auto_remove: remove the container when it stops.
+        entrypoint: put before the command; ``None`` takes the image's. If it is given, the image's
+            command is not taken.
     """
 
     name: str | None = None
@@ -92,6 +94,7 @@ class ContainerConfig(msgspec.Struct):
     public_ports: list[PublishedPortConfig] | None = None
     restart_policy: RestartPolicy | None = None
     auto_remove: bool | None = None
+    entrypoint: list[str] | None = None
 
 
 class Container(msgspec.Struct, kw_only=True):
@@ -119,6 +122,8 @@ class Container(msgspec.Struct, kw_only=True):
     restart_policy: RestartPolicy
     exit_code: int | None = None
     auto_remove: bool = False
+    entrypoint: list[str] = []
+    stop_signal: str = ""
 
 
 class ContainerSummary(Container, kw_only=True):

@@ -12,7 +12,48 @@ from kleene.schemas.networks import EndPointConfig
 CreateMethod = Literal["fetch", "fetch-auto", "zfs-copy", "zfs-clone"]
 
 
-class Image(msgspec.Struct):
+class HealthCheck(msgspec.Struct):
+    """How a container could be asked whether it is well. It is recorded; nothing runs it yet.
+
+    Attributes:
+        test: argument vector; ``[]``: a check of the parent image is switched off.
+        interval, timeout, start_period, start_interval: in seconds; 0 is the default of who runs it.
+        retries: failures in a row after which the container is unwell; 0 is the default.
+    """
+
+    test: list[str] = []
+    interval: float = 0
+    timeout: float = 0
+    start_period: float = 0
+    start_interval: float = 0
+    retries: int = 0
+
+
+class ImageSettings(msgspec.Struct, kw_only=True):
+    """What an image says of itself and its containers, beyond the documented API.
+
+    Attributes:
+        entrypoint: what is put before the command.
+        labels: name -> value.
+        exposed_ports: ``PORT[-PORT]/PROTOCOL``. They tell readers what there is to publish.
+        volumes: directories; each container gets a volume of its own for each of them.
+        stop_signal: asks its processes to end: a name such as ``SIGQUIT``, or a number; ``""`` is SIGTERM.
+        shell: what shell forms are given to in builds from this image; ``[]`` is ``/bin/sh -c``.
+        healthcheck: ``None`` if there is none.
+        onbuild: instructions for the builds that start from this image.
+    """
+
+    entrypoint: list[str] = []
+    labels: dict[str, str] = {}
+    exposed_ports: list[str] = []
+    volumes: list[str] = []
+    stop_signal: str = ""
+    shell: list[str] = []
+    healthcheck: HealthCheck | None = None
+    onbuild: list[str] = []
+
+
+class Image(ImageSettings):
     """An image.
 
     Attributes:

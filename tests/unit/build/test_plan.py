@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kleene.build.commands import MAX_STRING
 from kleene.build.paths import in_context, is_directory, join
 from kleene.build.plan import (
-    MAX_STRING,
     ConfigStep,
     CopyStep,
     ImageConfig,

@@ -1,0 +1,56 @@
+"""From the words of an instruction to what they mean: variables replaced, and checked. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kleene.build.scope import Scope
+from kleene.dockerfile.excerpt import quoted
+from kleene.dockerfile.expand import expand
+from kleene.dockerfile.words import Word
+
+_MODE = re.compile(r"0*[0-7]{1,4}")
+_USER = re.compile(r"[^\s:\x00-\x1f\x7f]+(:[^\s:\x00-\x1f\x7f]+)?")
+
+
+@dataclass(frozen=True)
+class Expander:
+    """Reads words with the variables of a scope, which may change meanwhile.
+
+    Attributes:
+        escape: the escape character of the text that the words stand in.
+    """
+
+    scope: Scope
+    escape: str
+
+    def expand(self, word: Word) -> str:
+        """The word with its variables replaced, and without quotes."""
+        return expand(word, self.scope.variables, escape=self.escape)
+
+    def not_empty(self, word: Word, what: str) -> str:
+        """The same, if something is left of it."""
+        value = self.expand(word)
+        if not value:
+            raise word.error(
+                f"{what} is empty",
+                "give its variables a value: ${NAME:-VALUE} has one if NAME has none",
+            )
+        return value
+
+    def user(self, word: Word) -> str:
+        """A user, or a user and a group."""
+        user = self.not_empty(word, "the user")
+        if _USER.fullmatch(user) is None:
+            raise word.error(
+                f"{quoted(user)} is not a user", "write USER, USER:GROUP, or their ids"
+            )
+        return user
+
+    def mode(self, word: Word) -> int:
+        """Permission bits."""
+        mode = self.not_empty(word, "the mode")
+        if _MODE.fullmatch(mode) is None:
+            raise word.error(f"{quoted(mode)} is not an octal mode", "write it like --chmod=0755")
+        return int(mode, 8)
