@@ -134,8 +134,7 @@ class Endpoints:
 
     async def release(self, container: ContainerRecord) -> None:
         """Take away what :meth:`set_up` made; nothing happens if there is nothing."""
-        if container.network_driver in _WITH_NAMESPACE:
-            await self._links.delete_namespace(container.id)
+        await self._links.delete_namespace(container.id)
 
     async def _attach(self, container: ContainerRecord, endpoint: EndpointRecord) -> None:
         network = self._store.networks.get(endpoint.network_id)
@@ -222,13 +221,15 @@ class Endpoints:
 
     async def refresh_firewall(self) -> None:
         """Apply the ruleset that follows from the metadata."""
-        networks = [_network_rules(record) for record in self._store.networks.where()]
-        ports = [
-            self._port_rules(container, port)
-            for container in self._core.containers.running()
-            for port in container.ports
-        ]
-        await self._core.platform.firewall.apply(Ruleset(networks, ports))
+        # Read and applied under one lock, so that an older state never replaces a newer one.
+        async with self._core.locks.hold("firewall"):
+            networks = [_network_rules(record) for record in self._store.networks.where()]
+            ports = [
+                self._port_rules(container, port)
+                for container in self._core.containers.running()
+                for port in container.ports
+            ]
+            await self._core.platform.firewall.apply(Ruleset(networks, ports))
 
     def _port_rules(self, container: ContainerRecord, port: PublishedPortConfig) -> PortRules:
         published = _range(port)

@@ -15,9 +15,9 @@ from ipaddress import (
 
 from kleene import names
 from kleene.engine import lookup
-from kleene.engine.core import Core
+from kleene.engine.core import Core, log
 from kleene.engine.endpoints import Endpoints
-from kleene.errors import Conflict, InvalidInput, NotFound
+from kleene.errors import Conflict, InvalidInput, KleeneError, NotFound
 from kleene.metadata.networks import NetworkRecord
 from kleene.network import ipam
 from kleene.network.driver import ANY_INTERFACE, Bridge
@@ -157,7 +157,10 @@ class Networks:
     async def restore(self) -> None:
         """After a start: have every network's interface, and no namespace of a container that is down."""
         for record in self._store.networks.where():
-            await self._set_up(record)
+            try:
+                await self._set_up(record)
+            except KleeneError as error:
+                log.error("network %s cannot be set up: %s", record.name, error.message)
         running = {record.id for record in self._core.containers.running()}
         for namespace in await self._links.namespaces():
             if namespace not in running:

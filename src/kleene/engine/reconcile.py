@@ -97,6 +97,10 @@ class Reconciler:
         """Take away containers, images and volumes that were in the making or being removed."""
         for container in self._core.containers.containers.where("state != 'ready'"):
             await self._try(self._containers.destroy(container), f"removing {container.name}")
+        for instance in self._core.containers.execs.where(
+            "container_id IN (SELECT id FROM containers WHERE running = 0)"
+        ):
+            self._core.containers.execs.delete(instance.id)
         for record in self._core.containers.ready():
             if record.auto_remove and not record.running:
                 await self._containers.destroy(record)
