@@ -1,6 +1,6 @@
 """Volumes: datasets that outlive the containers that mount them.
 
-What VOLUME names in a Dockerfile becomes a volume of the container's own, an anonymous one: ``ID-1``, ``ID-2``.
+What VOLUME names in a Dockerfile becomes a volume of the container's own, an anonymous one: ``ID-1``.
 It is a volume like any other, but it goes with its container.
 """
 

@@ -1,7 +1,7 @@
 """Records and rows: a frozen dataclass a table, its fields the columns.
 
-Lists and structs are stored as JSON and truth values as 0 and 1; everything else as it is. Column names come from the
-dataclass alone, never from outside.
+Lists and structs are stored as JSON and truth values as 0 and 1; everything else as it is. Column names come
+from the dataclass alone, never from outside.
 """
 
 from __future__ import annotations
