@@ -99,7 +99,7 @@ def walk() -> None:
 def greet(address: str) -> None:
     """Fetch the page, once the server in the container listens."""
     wait_until_listening(address, 8000)
-    page = show(["curl", f"http://{address}:8000/"], keep=True)
+    page = show(["curl", "-sS", f"http://{address}:8000/"], keep=True)
     print()
     if "Hello World!" not in page:
         raise DemoFailed("the page does not say 'Hello World!'")

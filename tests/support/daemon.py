@@ -7,6 +7,7 @@ whatever state a test left it.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -195,10 +196,19 @@ class Daemon:
                         self.klee(f"rm{kind}", *removing, *names)
         finally:
             self.stop()
+            self._end_what_runs()
             for path in mounts_below(self.home):
                 subprocess.run(["umount", path], check=False)
             shutil.rmtree(self.home, ignore_errors=True)
             shutil.rmtree(f"/run/kleene/{instance_of(self.root)}", ignore_errors=True)
+
+    def _end_what_runs(self) -> None:
+        """Kill what is left in this daemon's cgroups: nothing, unless it could not be started any more."""
+        for group in Path("/sys/fs/cgroup").glob(f"*/*{instance_of(self.root)}*"):
+            for members in group.glob("**/cgroup.procs"):
+                for pid in members.read_text().split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
 
 
 def mounts_below(directory: Path) -> list[Path]:
