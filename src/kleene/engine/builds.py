@@ -57,7 +57,7 @@ class Builds:
             dockerfile = await in_thread(lambda _: _read(config.dockerfile, context))
             parent, base, plan = await self._plan(config, dockerfile)
             async with contextlib.AsyncExitStack() as undo:
-                record = making.begin(self._core, f"{parent.id}@{base.id}")
+                record = making.begin(self._core, parent=f"{parent.id}@{base.id}", base=base.id)
                 undo.push_async_callback(making.destroy, self._core, record)
                 await emit(Started(record.id))
                 container = BuildContainer(

@@ -261,6 +261,7 @@ class Containers:
         if config.jail_param is not None:
             self._core.platform.runtime.check_jail_params(jail_params(config.jail_param))
         driver = config.network_driver or record.network_driver
+        self._endpoints.check_driver(record, driver)
         if config.public_ports is not None:
             changes["ports"] = await self._endpoints.resolve_ports(
                 config.public_ports, driver, record.id

@@ -74,6 +74,22 @@ class Endpoints:
                 await self.refresh_firewall()
             undo.pop_all()
 
+    def check_driver(self, container: ContainerRecord, driver: NetworkDriver) -> None:
+        """See that a container may have this driver.
+
+        Raises:
+            Conflict: it is connected to networks, which the driver cannot have.
+        """
+        connected = self._store.endpoints_of_container(container.id)
+        if connected and driver not in _WITH_NAMESPACE:
+            network = self._store.networks.get(connected[0].network_id)
+            assert network is not None
+            raise Conflict(
+                f"container '{container.name}' is connected to network '{network.name}', which "
+                f"network driver '{driver}' does not allow",
+                hint=f"disconnect it first: klee network disconnect {network.name} {container.name}",
+            )
+
     def _free_position(self, container: ContainerRecord) -> int:
         taken = {e.position for e in self._store.endpoints_of_container(container.id)}
         return next(n for n in range(len(taken) + 1) if n not in taken)

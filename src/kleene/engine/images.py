@@ -73,7 +73,7 @@ class Images:
             Conflict: a container was made from it.
         """
         record, _ = lookup.image(self._store, reference)
-        users = [c for c in self._core.containers.ready() if c.image_id == record.id]
+        users = [c for c in self._core.containers.present() if c.image_id == record.id]
         if users:
             subject = f"{record.name}:{record.tag}" if record.name else record.id
             raise Conflict(
@@ -86,7 +86,7 @@ class Images:
 
     async def prune(self, all: bool) -> list[str]:  # noqa: A002 - the API's word
         """Remove the images that no container uses: the untagged ones, or ``all``; their ids."""
-        used = {container.image_id for container in self._core.containers.ready()}
+        used = {container.image_id for container in self._core.containers.present()}
         unused = [r for r in self._store.ready() if r.id not in used and (all or r.name is None)]
         for record in unused:
             self._store.hide(record.id)

@@ -10,8 +10,13 @@ from kleene.engine.core import Core, now
 from kleene.metadata.images import ImageRecord
 
 
-def begin(core: Core, parent: str = "") -> ImageRecord:
-    """Write the row of a new image. ``parent``: ``ID@SNAPSHOT`` that it starts from."""
+def begin(core: Core, *, parent: str = "", base: str | None = None) -> ImageRecord:
+    """Write the row of a new image.
+
+    Args:
+        parent: ``ID@SNAPSHOT`` that it starts from.
+        base: that snapshot's id: it stays while the image is in the making, whoever removes its owner.
+    """
     record = ImageRecord(
         id=names.new_id(),
         name=None,
@@ -22,7 +27,7 @@ def begin(core: Core, parent: str = "") -> ImageRecord:
         env=[],
         user="",
         workdir="/",
-        snapshot=None,
+        snapshot=base,
         parent=parent,
     )
     core.images.images.insert(record)

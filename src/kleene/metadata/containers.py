@@ -79,6 +79,10 @@ class ContainerStore:
         extra = " AND running = 1" if running_only else ""
         return self.containers.where(f"state = 'ready'{extra}")
 
+    def present(self) -> list[ContainerRecord]:
+        """The containers that a user can see or will: those in the making too, oldest first."""
+        return self.containers.where("state != 'removing'")
+
     def by_name(self, name: str) -> ContainerRecord | None:
         found = self.containers.where("state = 'ready' AND name = ?", [name])
         return found[0] if found else None
@@ -102,6 +106,6 @@ class ContainerStore:
         """The containers that mount a volume."""
         return [
             record
-            for record in self.containers.where("state != 'removing'")
+            for record in self.present()
             if any(m.type == "volume" and m.source == volume for m in record.mounts)
         ]
