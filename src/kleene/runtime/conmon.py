@@ -270,8 +270,10 @@ def _process_id(message: bytes) -> int:
 async def end(directories: Directories) -> None:
     """Kill a keeper and its process, if they run, and wait for both."""
     keeper = directories.keeper_pid()
-    if keeper is not None and is_keeper(keeper, directories.live.name):
-        await _kill(keeper)
+    if keeper is not None:
+        if is_keeper(keeper, directories.live.name):
+            await _kill(keeper)
+        pidfd.reap(keeper)
     # Only now: a runtime that dies with its keeper (PR_SET_PDEATHSIG) starts nothing any more.
     if (pid := directories.process_pid()) is not None and directories.exit_status() is None:
         await _kill(pid)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import signal
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,11 +127,14 @@ class OciDriver:
         return sorted(self._state.known() | self._groups.containers())
 
     async def delete(self, container: str) -> None:
-        await self._kill_all(container)
+        record = self._state.record(container)
+        await self._kill_all(container, record.pid if record else 0)
+        if record is not None:
+            pidfd.reap_started(record.pid, record.started)
         for instance in self._state.instances(container):
             await _end_keeper(instance)
         await self._groups.remove(container)
-        if (record := self._state.record(container)) is not None:
+        if record is not None:
             etcfiles.remove_mountpoints(Path(record.rootfs), record.made)
         self._state.remove(container)
 
@@ -158,10 +161,8 @@ class OciDriver:
                 if pid != init:
                     pidfd.send(fd, signum)
 
-    async def _kill_all(self, container: str) -> None:
+    async def _kill_all(self, container: str, init: int) -> None:
         """With its init, all that a container has ends; but the init may be unknown after a crash."""
-        record = self._state.record(container)
-        init = record.pid if record else 0
         while members := self._groups.hold(container):
             for _, fd in members:
                 pidfd.send(fd, signal.SIGKILL)
@@ -207,9 +208,12 @@ class OciDriver:
             try:
                 pid = await self._start_step(container, directories, prepared, pipes)
             except BaseException:
-                self._kill_since(container, before)
                 pipes.close()
+                await asyncio.shield(_all_gone(self._kill_since(container, before)))
                 raise
+
+        def kill_rest() -> None:
+            self._kill_since(container, before)
 
         def clean_up() -> None:
             self._steps.discard(pid)
@@ -219,7 +223,7 @@ class OciDriver:
         return StepProcess(
             pid,
             pipes,
-            kill_rest=lambda: self._kill_since(container, before),
+            kill_rest=kill_rest,
             clean_up=clean_up,
         )
 
@@ -270,8 +274,8 @@ class OciDriver:
             return _not_up(container)
         return failures.not_started(container, spec, self._found.name, text)
 
-    def _kill_since(self, container: str, before: set[int]) -> None:
-        """Kill what was started in a container after ``before`` was the list of its processes."""
+    def _kill_since(self, container: str, before: set[int]) -> set[int]:
+        """Kill what was started in a container after ``before`` was the list of its processes; which."""
         spared = set(before)
         while pids := set(self._groups.pids(container)) - spared:
             for pid, fd in self._groups.hold(container):
@@ -279,6 +283,7 @@ class OciDriver:
                     if pid in pids:
                         pidfd.send(fd, signal.SIGKILL)
             spared |= pids
+        return spared - before
 
     async def adopt(self, container: str, instance: str) -> KeptProcess | None:
         directories = self._state.instance(container, instance)
@@ -303,6 +308,11 @@ class OciDriver:
 
 def _not_up(container: str) -> NotFound:
     return NotFound(f"container '{container}' is not running", hint=f"klee start {container}")
+
+
+async def _all_gone(pids: Iterable[int]) -> None:
+    for pid in pids:
+        await pidfd.gone(pid)
 
 
 async def _finish(

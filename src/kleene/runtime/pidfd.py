@@ -121,9 +121,21 @@ def _is_orphan(directory: Path) -> bool:
 def start_time(pid: int) -> int | None:
     """When a process started, in clock ticks since boot; ``None`` if it has ended. With the process id,
     this names a process for as long as the host is up."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in "ZX" else int(fields[_START_TIME])
+
+
+def reap_started(pid: int, started: int) -> None:
+    """Reap a child that has ended, if it is the one that started then."""
+    fields = _stat(pid)
+    if fields is not None and fields[0] == "Z" and int(fields[_START_TIME]) == started:
+        reap(pid)
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of ``/proc/PID/stat`` after the command's name; ``None`` if there is no process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[_START_TIME])
+    return text.rpartition(")")[2].split()
