@@ -194,12 +194,15 @@ class Networks:
             await self._endpoints.disconnect(network, container)
 
     async def remove(self, reference: str) -> str:
-        """Remove a network; containers on it are disconnected.
+        """Remove a network; containers on it are disconnected, those that run too.
 
         Raises:
-            Conflict: a running container is connected to it.
+            Conflict: a container was connected to it and started meanwhile.
         """
         record = lookup.network(self._store, reference)
+        for endpoint in self._store.endpoints_of_network(record.id):
+            with contextlib.suppress(NotFound):  # somebody else disconnected or removed it
+                await self.disconnect(record.id, endpoint.container_id)
         async with self._core.locks.hold(_LOCK):
             for endpoint in self._store.endpoints_of_network(record.id):
                 container = self._core.containers.containers.get(endpoint.container_id)
