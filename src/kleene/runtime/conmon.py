@@ -273,7 +273,8 @@ async def end(directories: Directories) -> None:
     if keeper is not None:
         if is_keeper(keeper, directories.live.name):
             await _kill(keeper)
-        pidfd.reap(keeper)
+        elif pidfd.is_child(keeper):  # it gave up by itself, just now
+            await pidfd.gone(keeper)
     # Only now: a runtime that dies with its keeper (PR_SET_PDEATHSIG) starts nothing any more.
     if (pid := directories.process_pid()) is not None and directories.exit_status() is None:
         await _kill(pid)

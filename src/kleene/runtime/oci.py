@@ -318,11 +318,21 @@ async def _all_gone(pids: Iterable[int]) -> None:
 async def _finish(
     argv: list[str], stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL
 ) -> int:
-    """Run the runtime to its end; the process that it leaves running keeps the standard streams.
+    """Run the runtime to its end, also when cancelled: half-way, it would leave processes that nobody knows.
+    The process that it leaves running keeps the standard streams.
 
     Raises:
         HostUnavailable: it took too long.
     """
+    running = asyncio.ensure_future(_run_runtime(argv, stdin, stdout, stderr))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait((running,))
+        raise
+
+
+async def _run_runtime(argv: list[str], stdin: int, stdout: int, stderr: int) -> int:
     child = await process.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr)
     try:
         async with asyncio.timeout(_START_TIMEOUT):

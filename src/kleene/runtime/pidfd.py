@@ -96,6 +96,15 @@ def reap(pid: int) -> int | None:
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
 
 
+def is_child(pid: int) -> bool:
+    """Whether a process is a child of the daemon, ended or not."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def reap_orphans(claimed: Container[int]) -> None:
     """Reap ended processes of containers that have become children of the daemon, unless they are claimed.
 
