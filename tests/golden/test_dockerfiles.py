@@ -1,7 +1,8 @@
 """Dockerfiles, and the plan or the error that comes of each.
 
 ``dockerfiles/CASE`` holds a ``Dockerfile``, ``plan.json`` or ``error.txt``, and, where the defaults do not
-do, ``given.json``: ``build_args``, ``base``, ``override``, ``user``, ``env``. ``KLEENE_UPDATE_GOLDEN=1``
+do, ``given.json``: ``build_args``, ``base``, ``override``, ``target``, ``user``,
+``env``. ``KLEENE_UPDATE_GOLDEN=1``
 writes what is expected anew.
 """
 
@@ -16,18 +17,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from kleene.build.plan import (
-    ImageConfig,
-    InlineFile,
-    Plan,
-    Step,
-    base_reference,
-    plan,
-    step_key,
-)
-from kleene.dockerfile.document import read_dockerfile
+from kleene.build.config import ImageConfig
+from kleene.build.plan import Plan, plan, stages_of
+from kleene.build.stages import Origin
+from kleene.build.steps import InlineFile, Step, step_key
+from kleene.dockerfile.document import Stage, read_dockerfile
 from kleene.dockerfile.source import Range, Source
 from kleene.errors import KleeneError
+from kleene.names import ImageReference
 from kleene.schemas.images import ImageSettings
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("dockerfiles/*/Dockerfile"))
@@ -68,16 +65,17 @@ def _plan(data: bytes, given: dict[str, Any]) -> str:
     base = DEFAULT_BASE
     if "base" in given:
         base = _base(dict(given["base"]))
-    reference = base_reference(dockerfile, build_args, override)
+    nodes = stages_of(dockerfile, build_args, override, target=given.get("target", ""))
     found = plan(
         dockerfile,
-        base,
+        nodes,
+        {node.base: base for node in nodes if isinstance(node.base, ImageReference)},
         build_args,
         override=override,
         user=given.get("user", ""),
         env=given.get("env", []),
     )
-    return json.dumps(_plain(str(reference), found), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(_plain(found), indent=1, ensure_ascii=False) + "\n"
 
 
 def _base(given: dict[str, Any]) -> ImageConfig:
@@ -89,18 +87,27 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _plain(base: str, found: Plan) -> dict[str, Any]:
+def _plain(found: Plan) -> dict[str, Any]:
     config = {field.name: getattr(found.config, field.name) for field in fields(found.config)}
     settings = config.pop("settings")
     config |= {
         k: v for k, v in msgspec.to_builtins(settings).items() if v not in ([], {}, "", None)
     }
     return {
-        "base": base,
-        "steps": [_plain_step(step) for step in found.steps],
+        "stages": [
+            {
+                "base": _origin(stage.node.base),
+                "steps": [_plain_step(step) for step in stage.steps],
+            }
+            for stage in found.stages
+        ],
         "config": config,
         "warnings": found.warnings,
     }
+
+
+def _origin(origin: Origin) -> int | str:
+    return origin.index if isinstance(origin, Stage) else str(origin)
 
 
 def _plain_step(step: Step) -> dict[str, Any]:

@@ -25,12 +25,12 @@ def context(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def build(daemon: Daemon, context: Path) -> Build:
-    """Builds a Dockerfile of the given text as the image ``made``."""
+    """Builds a Dockerfile of the given text, as the image ``made`` unless told."""
 
-    def build(text: str | bytes, *options: str, check: bool = True) -> Result:
+    def build(text: str | bytes, *options: str, tag: str = "made", check: bool = True) -> Result:
         data = text if isinstance(text, bytes) else text.encode()
         (context / "Dockerfile").write_bytes(data)
-        return daemon.klee("build", "-t", "made", *options, context, check=check)
+        return daemon.klee("build", "-t", tag, *options, context, check=check)
 
     return build
 
@@ -148,3 +148,111 @@ def test_onbuild_is_carried_out_in_the_child_and_only_there(
     daemon.klee("image", "tag", "made", "child")
     build("FROM child\n")
     assert run("cat", "/app") == "mine\nbuilt\nlast\n"
+
+
+# --- Stages
+
+
+def test_files_come_from_stages_and_images(
+    build: Build, run: Callable[..., str], context: Path, daemon: Daemon
+) -> None:
+    (context / "source").write_text("text\n")
+    build("FROM tiny\nRUN echo other >/other && ln -s /other /link\n", tag="other")
+    built = build(
+        "FROM tiny AS builder\nWORKDIR /src\nCOPY source .\n"
+        "RUN cat source source >out && chown 7:8 out && chmod 640 out\n"
+        "FROM tiny AS unused\nRUN false\n"
+        "FROM tiny\nCOPY --from=builder /src/out /a/\nCOPY --from=0 --chown=9 src/o* /b/\n"
+        "COPY --from=other /link /c\n"
+    )
+    assert "RUN false" not in built.stdout
+    assert run("cat", "/a/out", "/c") == "text\ntext\nother\n"
+    owners = run("stat", "-c", "%u:%g %a", "/a", "/a/out", "/b/out").splitlines()
+    assert owners == ["0:0 755", "7:8 640", "9:9 640"]
+
+
+def test_what_a_stage_made_is_cached_and_goes_with_its_image(
+    build: Build, context: Path, daemon: Daemon
+) -> None:
+    (context / "source").write_text("1")
+    text = (
+        "FROM tiny AS builder\nRUN echo noise >/noise\nCOPY source /source\nRUN cat /source >/made\n"
+        "FROM tiny\nCOPY --from=builder /made /made\nRUN cat /made\n"
+    )
+    before = daemon.datasets()
+    build(text, tag="staged")
+    assert build(text, tag="again").stdout.count("Using cached") == 5
+    # The same file from a stage that was built anew: what copies it is not done again.
+    changed = text.replace("echo noise", "echo nose")
+    assert build(changed, tag="third").stdout.count("Using cached") == 2
+    daemon.restart()
+    assert build(text, tag="fourth").stdout.count("Using cached") == 5
+    for tag in ("staged", "third", "again", "fourth"):
+        daemon.klee("rmi", tag)
+    assert daemon.datasets() == before
+
+
+def test_a_target_is_built_and_what_comes_after_it_is_not(
+    build: Build, run: Callable[..., str]
+) -> None:
+    text = "FROM tiny AS one\nRUN echo 1 >/n\nFROM one AS two\nRUN echo 2 >>/n\n"
+    assert "Step 4/4" in build(text).stdout
+    assert run("cat", "/n") == "1\n2\n"
+    assert "Step 2/2" in build(text, "--target", "one").stdout
+    assert run("cat", "/n") == "1\n"
+
+
+def test_a_build_from_nothing(build: Build, daemon: Daemon, run: Callable[..., str]) -> None:
+    build(
+        'FROM scratch\nCOPY --from=tiny /bin/busybox /bin/busybox\nCMD ["/bin/busybox", "ls", "/"]\n'
+    )
+    assert "bin" in run().split()
+    assert build("FROM scratch\nLABEL a=b\n").status == 0
+    assert inspected(daemon, "image", "made")["parent"] == ""
+    assert build("FROM scratch\nWORKDIR /a/b\n").status == 0
+    again = build("FROM scratch AS x\nWORKDIR /a/b\nFROM tiny\nCOPY --from=x / /got/\n")
+    assert again.status == 0
+    assert run("ls", "/got/a") == "b\n"
+
+
+def test_a_failed_stage_is_kept_with_its_last_good_state(
+    build: Build, run: Callable[..., str], daemon: Daemon
+) -> None:
+    before = daemon.datasets()
+    text = "FROM tiny AS a\nRUN echo good >/file\nRUN exit 3\nFROM tiny\nCOPY --from=a /file /\n"
+    assert build(text, "--rm", tag="bad", check=False).status != 0
+    assert daemon.datasets() == before
+    failed = build(text, tag="bad", check=False)
+    assert "bad:failed" in failed.stdout + failed.stderr
+    assert run("cat", "/file", image="bad:failed") == "good\n"
+    daemon.klee("rmi", "bad:failed")
+    assert daemon.datasets() == before
+
+
+def test_a_kill_in_the_middle_leaves_nothing_of_any_stage(
+    new_daemon: Callable[..., Daemon], context: Path
+) -> None:
+    daemon = new_daemon()
+    before = daemon.datasets()
+    (context / "Dockerfile").write_text(
+        "FROM tiny AS a\nRUN echo 1 >/file\nFROM tiny\nCOPY --from=a /file /\nRUN echo now; sleep 600\n"
+    )
+    building = daemon.popen("build", "-t", "made", context)
+    assert building.stdout is not None
+    assert any(line.strip() == b"now" for line in building.stdout)
+    assert len(daemon.datasets()) > len(before)
+    daemon.restart()
+    building.communicate()
+    assert daemon.datasets() == before
+
+
+def test_origins_that_are_not_there(build: Build) -> None:
+    for text, place in (
+        ("FROM tiny\nCOPY --from=absent /x /\n", "Dockerfile:2:13: no such image: 'absent:latest'"),
+        ("FROM tiny\nCOPY --from=tiny /absent /\n", "'absent' is not in 'tiny'"),
+        ("FROM tiny AS a\nFROM tiny\nCOPY --from=a /absent /\n", "'absent' is not in 'stage 0'"),
+        ("FROM tiny AS a\nCOPY --from=b /x /\nFROM a AS b\n", "needs itself"),
+    ):
+        failed = build(text, check=False)
+        assert failed.status != 0
+        assert place in failed.stdout + failed.stderr

@@ -1,7 +1,8 @@
 """The build context: a directory of the host from which a build may take files, and nothing else of the host.
 
 The directory is opened once; every path is resolved below that descriptor (see ``host.inroot``), so a
-link that points out of it is refused, whoever changes the tree meanwhile. A :class:`Selection` is a picture
+link that points out of it is refused, whoever changes the tree meanwhile. The file system of an image can be
+such a context too: there the links are followed as in a container. A :class:`Selection` is a picture
 of what one COPY takes; copying it later gives just that or a ``Conflict``. Both last as long as their build.
 """
 
@@ -35,11 +36,20 @@ _FIND = inroot.O_PATH
 class Context:
     """An open build context. Close it after the build."""
 
-    def __init__(self, path: str, root: int, dockerfile: str, digests: FileDigests) -> None:
+    def __init__(
+        self, path: str, root: int, digests: FileDigests, *, dockerfile: str = "", image: str = ""
+    ) -> None:
+        """
+        Args:
+            image: what the user calls the image or stage whose file system this is.
+        """
         self.path = path
         self._root = root
         self._dockerfile = dockerfile
         self._digests = digests
+        self._image = image
+        self._name = f"'{image}'" if image else "the build context"
+        self._open_inside = inroot.open_in_root if image else inroot.open_beneath
 
     @classmethod
     def open(
@@ -62,7 +72,13 @@ class Context:
         text = os.fspath(path)
         if not text.startswith("/"):
             raise InvalidInput(f"build context '{text}' is not an absolute path")
-        return cls(text, _open_directory(text), dockerfile, digests or MemoryDigests())
+        found = digests or MemoryDigests()
+        return cls(text, _open_directory(text), found, dockerfile=dockerfile)
+
+    @classmethod
+    def of_image(cls, path: Path, image: str) -> Self:
+        """Open the file system of an image, which nobody changes. ``image``: what the user calls it."""
+        return cls(str(path), _open_directory(str(path)), MemoryDigests(), image=image)
 
     def close(self) -> None:
         """Give the directory back."""
@@ -101,12 +117,14 @@ class Context:
 
         def work(stop: Stop) -> Selection:
             found = [s for pattern in sources for s in self._expand(pattern, stop)]
-            return Selection(self._root, tuple(found), self._digests)
+            return Selection(self._root, tuple(found), self._digests, owners=bool(self._image))
 
         return await in_thread(work)
 
     @functools.cached_property
     def _ignore(self) -> Ignore:
+        if self._image:
+            return Ignore()
         for name in (f"{self._dockerfile}.dockerignore", ".dockerignore"):
             try:
                 return Ignore.parse(self._read_text(name), name)
@@ -136,7 +154,7 @@ class Context:
     def _open(self, path: str) -> int:
         """Find a path, links followed, as a path descriptor; ``FileNotFoundError`` if it is not there."""
         try:
-            return inroot.open_beneath(self._root, path, _FIND)
+            return self._open_inside(self._root, path, _FIND)
         except OSError as error:
             if error.errno == errno.EXDEV:
                 raise InvalidInput(
@@ -155,8 +173,8 @@ class Context:
         found = [name for name in self._glob(path) if not self._ignore.excludes(name)]
         if not found:
             raise InvalidInput(
-                f"no file in the build context matches '{source}'",
-                hint=f"list what there is: ls -A {self.path}",
+                f"no file in {self._name} matches '{source}'",
+                hint=None if self._image else f"list what there is: ls -A {self.path}",
             )
         for name in found:
             yield self._source(name, stop)
@@ -176,7 +194,7 @@ class Context:
 
     def _names(self, directory: str) -> list[str]:
         try:
-            fd = inroot.open_beneath(self._root, directory, os.O_RDONLY | os.O_DIRECTORY)
+            fd = self._open_inside(self._root, directory or ".", os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             return []
         try:
@@ -224,9 +242,10 @@ class Context:
         return _without_idle_directories(entries, path, self._ignore)
 
     def _missing(self, path: str) -> KleeneError:
+        where = "its root" if self._image else f"'{self.path}'"
         return InvalidInput(
-            f"'{path}' is not in the build context",
-            hint=self._similar(path) or f"COPY takes paths relative to '{self.path}'",
+            f"'{path}' is not in {self._name}",
+            hint=self._similar(path) or f"COPY takes paths relative to {where}",
         )
 
     def _similar(self, path: str) -> str | None:

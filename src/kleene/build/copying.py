@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from kleene.build.plan import CopyStep, WorkdirStep
 from kleene.build.selection import Selection
+from kleene.build.steps import CopyStep, WorkdirStep
 from kleene.errors import InvalidInput
 from kleene.host import inroot, oserrors
 from kleene.runtime import users
@@ -32,13 +32,14 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> None:
         Conflict: the context changed since the selection.
         HostUnavailable: no space is left.
     """
-    owner = await asyncio.to_thread(_owner, root, step.chown or "")
+    kept = step.origin is not None and step.chown is None
+    owner = await asyncio.to_thread(_chown, root, step.chown or "")
     if step.sources:
         await selection.copy_into(
             root,
             step.destination,
             directory=step.into_directory,
-            owner=owner,
+            owner=None if kept else owner,
             mode=step.chmod,
         )
     if step.files:
@@ -48,6 +49,11 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> None:
 def _owner(root: Path, user: str) -> Owner:
     identity = users.resolve(root, user)
     return identity.uid, identity.gid
+
+
+def _chown(root: Path, user: str) -> Owner:
+    """An id alone stands for the group of the same id too (Dockerfile reference, "COPY --chown")."""
+    return _owner(root, f"{user}:{user}" if user.isdecimal() else user)
 
 
 def _make_dirs(root: Path, path: str, uid: int = 0, gid: int = 0) -> None:

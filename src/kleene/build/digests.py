@@ -46,10 +46,12 @@ class MemoryDigests:
         self._digests[key] = digest
 
 
-def tree_digest(root: int, path: str, entries: Iterable[Entry], digests: FileDigests) -> bytes:
+def tree_digest(
+    root: int, path: str, entries: Iterable[Entry], digests: FileDigests, *, owners: bool = False
+) -> bytes:
     """SHA-256 over the entries of ``path``: names, types, modes, link targets, contents.
 
-    Times and owners are left out: a fresh checkout of the same files has the same digest.
+    Times are left out, and owners unless asked for: a fresh checkout of the same files has the same digest.
 
     Raises:
         Conflict: a file changed since it was listed.
@@ -65,6 +67,8 @@ def tree_digest(root: int, path: str, entries: Iterable[Entry], digests: FileDig
             content = os.fsencode(entry.target)
             mode = 0 if kind == stat.S_IFLNK else mode
         total.update(b"%o %o %d %d\n%b%b" % (kind, mode, len(name), len(content), name, content))
+        if owners:
+            total.update(b"%d %d\n" % (entry.stat.st_uid, entry.stat.st_gid))
     return total.digest()
 
 

@@ -29,6 +29,7 @@ class Scope:
         container: environment of the build container: seen by RUN, not kept in the image.
         build_args: what the user gave.
         arguments: what the ARG instructions before FROM came to.
+        declared: the arguments of the stage that this one starts from.
 
     Attributes:
         size: bytes of the variables that the stage has set.
@@ -40,13 +41,14 @@ class Scope:
         container: Iterable[str],
         build_args: Mapping[str, str],
         arguments: Mapping[str, str],
+        declared: Mapping[str, str] | None = None,
     ) -> None:
         self._env = _entries(inherited)
         self._container = _entries(container)
         self._build_args = build_args
         self._global = arguments
-        self._args: dict[str, str] = {}
-        self._declared: set[str] = set()
+        self._args = dict(declared or {})
+        self._declared = set(self._args)
         self._run_env: tuple[str, ...] | None = None
         self.size = 0
 
@@ -54,6 +56,11 @@ class Scope:
     def variables(self) -> Mapping[str, str]:
         """For expansion."""
         return ChainMap(self._env, self._args)
+
+    @property
+    def arguments(self) -> Mapping[str, str]:
+        """The build arguments that have a value."""
+        return dict(self._args)
 
     @property
     def env(self) -> tuple[str, ...]:

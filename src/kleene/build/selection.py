@@ -34,11 +34,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a COPY takes: a picture of one moment, good as long as its context is open."""
+    """What a COPY takes: a picture of one moment, good as long as its context is open.
+
+    Attributes:
+        owners: whether the owners of the files count.
+    """
 
     root: int
     sources: tuple[Source, ...]
     digests: FileDigests
+    owners: bool = False
 
     async def digest(self) -> str:
         """SHA-256 in hex over all that is taken, as it arrives in the image: names, types, modes, contents.
@@ -54,7 +59,7 @@ class Selection:
         destination: str,
         *,
         directory: bool,
-        owner: Owner = (0, 0),
+        owner: Owner | None = (0, 0),
         mode: int | None = None,
     ) -> None:
         """Copy into an image by Docker's rules.
@@ -66,7 +71,7 @@ class Selection:
             root: of the image.
             destination: absolute path in it.
             directory: the destination was written with a ``/`` at its end.
-            owner: of all that is made.
+            owner: of all that is made; ``None`` keeps the source's for what is copied.
             mode: permission bits of what is copied; ``None`` keeps the source's.
 
         Raises:
@@ -90,13 +95,21 @@ class Selection:
             total.update(b"%d %d\n%b" % (source.is_directory, len(name), name))
             entries = stop.watched(source.entries)
             try:
-                total.update(tree_digest(self.root, source.path, entries, self.digests))
+                total.update(self._tree_digest(source.path, entries))
             except OSError as error:
                 raise oserrors.explain(error, f"'{source.path}' cannot be read") from error
         return total.hexdigest()
 
+    def _tree_digest(self, path: str, entries: Iterator[Entry]) -> bytes:
+        return tree_digest(self.root, path, entries, self.digests, owners=self.owners)
+
     def _copy(
-        self, root: int, path: str, directory: bool, looks: tuple[Owner, int | None], stop: Stop
+        self,
+        root: int,
+        path: str,
+        directory: bool,
+        looks: tuple[Owner | None, int | None],
+        stop: Stop,
     ) -> None:
         owner, mode = looks
         try:
@@ -107,7 +120,8 @@ class Selection:
                     hint=f"write a '/' at the end of a destination directory: '{path}/'",
                 )
             into = into or any(source.is_directory for source in self.sources)
-            made = inroot.make_dirs(root, path if into else posixpath.dirname(path), 0o755, *owner)
+            wanted = path if into else posixpath.dirname(path)
+            made = inroot.make_dirs(root, wanted, 0o755, *(owner or (0, 0)))
         except OSError as error:
             raise oserrors.explain(error, f"'{path}' cannot be made in the image") from error
         items = self._placed(path, into=into, fresh=into and bool(made))

@@ -1,8 +1,8 @@
-"""The solver: carries a plan out, step by step, over snapshots and clones.
+"""The solver: carries the plan of a stage out, step by step, over snapshots and clones.
 
-Owns the dataset of the image in the making from the first step that has to run until the build ends; the
-caller owns the image's row and undoes both if the solver raises. Steps that the cache has are never run:
-the state after them is a snapshot that exists, and nothing is cloned until a step must change something.
+Owns the dataset of the stage in the making from the first step that has to run until the build ends; the
+caller owns the rows of the stages and undoes all if the solver raises. Steps that the cache has are never
+run: the state after them is a snapshot that exists, and nothing is cloned until a step must change something.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from kleene import names
 from kleene.build import copying
 from kleene.build.context import Context
 from kleene.build.events import BuildFailed, Emit, OutputWritten, StepFinished, StepStarted
-from kleene.build.plan import CopyStep, Plan, RunStep, Step, WorkdirStep, step_key
 from kleene.build.selection import Selection
+from kleene.build.stage_plan import StagePlan
+from kleene.build.steps import CopyStep, RunStep, Step, WorkdirStep, step_key
 from kleene.dockerfile.source import DockerfileError, Source
 from kleene.errors import KleeneError
 from kleene.metadata.images import ImageStore, InstructionRecord, SnapshotRecord
@@ -38,62 +39,104 @@ Execute = Callable[[ProcessSpec], Awaitable[StepProcess]]
 """Starts a command in the build container, bringing the container up if it is not."""
 
 
+class Origins(Protocol):
+    """The files of snapshots, for ``COPY --from``."""
+
+    async def digest(self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]) -> str:
+        """:meth:`Selection.digest` of what these sources take; ``name``: what the user calls the snapshot."""
+        ...
+
+    async def select(
+        self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]
+    ) -> Selection: ...
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of a file system. ``snapshot``: ``None`` is an empty one; ``key``: of the build cache."""
+
+    snapshot: SnapshotRecord | None
+    key: str
+
+
+EMPTY = State(None, "scratch")
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What a build works with.
 
     Attributes:
+        image_id: the image that the build makes. All instructions become its own.
         source: the Dockerfile, for messages.
         environment: canonical text of all that configures the build container; part of every key.
         use_cache: whether states that exist may be taken.
+        total: number of steps of all stages.
+        states: what there is to copy from: images by reference, finished stages by index.
+        stages: ids of the stages of this build, whose snapshots it may take although they are in the making.
     """
 
+    image_id: str
     storage: StorageDriver
     images: ImageStore
     context: Context
+    origins: Origins
     source: Source
-    execute: Execute
     emit: Emit
     environment: str
     use_cache: bool
+    total: int
+    states: dict[int | str, SnapshotRecord] = field(default_factory=dict)
+    stages: list[str] = field(default_factory=list)
 
 
 class Solver:
-    """One build. Use :meth:`solve` once.
+    """One stage. Use :meth:`solve` once.
+
+    Args:
+        stage_id: of the image in the making that gets the stage's dataset, if it needs one.
+        start: what FROM means.
 
     Attributes:
-        state: the last good snapshot; at first the one that ``FROM`` means.
+        state: the last good one.
+        has_dataset: whether it made the dataset.
     """
 
-    def __init__(self, image_id: str, base: SnapshotRecord, workshop: Workshop) -> None:
-        self._image_id = image_id
-        self._dataset = f"image/{image_id}"
+    def __init__(self, stage_id: str, start: State, workshop: Workshop, execute: Execute) -> None:
+        self._stage_id = stage_id
+        self._dataset = f"image/{stage_id}"
         self._shop = workshop
+        self._execute = execute
         self._use_cache = workshop.use_cache
-        self._key = base.id
-        self._cloned = False
+        self._key = start.key
         self._directories: list[WorkdirStep] = []
-        self.state = base
+        self.has_dataset = False
+        self.state = start
 
-    async def solve(self, plan: Plan) -> SnapshotRecord:
-        """Carry out every step; the snapshot that is the image's last state.
+    async def solve(self, plan: StagePlan) -> State:
+        """Carry out every step; the last state, which has a snapshot.
 
         Raises:
-            BuildFailed: a step failed; :attr:`state` is the last good snapshot.
+            BuildFailed: a step failed; :attr:`state` is the last good state.
         """
         for step in plan.steps:
-            await self._shop.emit(StepStarted(step.number, len(plan.steps), step.text))
+            await self._shop.emit(StepStarted(step.number, self._shop.total, step.text))
             started = time.monotonic()
             snapshot, cached = await self._guarded(step)
             self._shop.images.add_instruction(
-                InstructionRecord(self._image_id, step.number, step.text, snapshot)
+                InstructionRecord(self._shop.image_id, step.number, step.text, snapshot)
             )
             seconds = time.monotonic() - started
             await self._shop.emit(StepFinished(step.number, snapshot, cached, seconds))
-        if self._directories:
-            await self._clone()
-            await self._snapshot(None)
+        await self._finish(plan.steps[-1])
         return self.state
+
+    async def _finish(self, last: Step) -> None:
+        """What the last steps left to the next one: directories, or an empty file system."""
+        if self._directories or self.state.snapshot is None:
+            position = (self._directories[-1] if self._directories else last).number
+            snapshot, _ = await self._made(lambda: asyncio.sleep(0))
+            self._shop.images.set_snapshot(self._shop.image_id, position, snapshot)
 
     async def _guarded(self, step: Step) -> tuple[str | None, bool]:
         """Take a step; what goes wrong in it is told with its place in the Dockerfile."""
@@ -110,56 +153,70 @@ class Solver:
     async def _step(self, step: Step) -> tuple[str | None, bool]:
         """Take one step; the snapshot of the state after it, if it has one, and whether it was there."""
         if isinstance(step, CopyStep):
-            selection = await self._shop.context.select(step.sources)
-            digest = await selection.digest()
-            return await self._change(step, digest, lambda: self._copy(step, selection))
+            return await self._copy(step)
         if isinstance(step, RunStep):
-            return await self._change(step, None, lambda: self._run(step))
+            self._change_key(step, None)
+            return await self._made(lambda: self._run(step))
         self._key = step_key(self._key, step)
         if isinstance(step, WorkdirStep):
             self._directories.append(step)
         return None, False
 
-    async def _change(
-        self, step: Step, digest: str | None, work: Callable[[], Awaitable[None]]
-    ) -> tuple[str, bool]:
-        """Find the state after a step that changes files, or make it."""
+    def _change_key(self, step: Step, digest: str | None) -> None:
         environment = self._shop.environment
         self._key = step_key(self._key, step, copied_digest=digest, environment=environment)
-        found = self._shop.images.by_key(self._key) if self._use_cache else None
+
+    async def _made(self, work: Callable[[], Awaitable[None]]) -> tuple[str, bool]:
+        """Find the state that bears the key, or make it."""
+        images, stages = self._shop.images, self._shop.stages
+        found = images.by_key(self._key, among=stages) if self._use_cache else None
         if found is not None:
-            self.state = found
+            self.state = State(found, self._key)
             self._directories.clear()
             return found.id, True
         self._use_cache = False
-        await self._clone()
+        await self._prepare()
         await work()
-        return await self._snapshot(self._key), False
+        return await self._snapshot(), False
 
-    async def _clone(self) -> None:
+    async def _prepare(self) -> None:
         """Have a dataset with the present state, and in it the directories that WORKDIR named."""
-        if not self._cloned:
-            source = Snapshot(self.state.dataset, self.state.id)
-            await self._shop.storage.clone(source, self._dataset)
-            self._cloned = True
-        root = self._shop.storage.mountpoint(self._dataset)
+        storage, start = self._shop.storage, self.state.snapshot
+        if not self.has_dataset:
+            if start is None:
+                await storage.create(self._dataset)
+            else:
+                await storage.clone(Snapshot(start.dataset, start.id), self._dataset)
+            self.has_dataset = True
+        root = storage.mountpoint(self._dataset)
         for step in self._directories:
             await asyncio.to_thread(copying.make_workdir, root, step)
         self._directories.clear()
 
-    async def _snapshot(self, key: str | None) -> str:
-        record = SnapshotRecord(names.new_id(), self._image_id, key)
+    async def _snapshot(self) -> str:
+        record = SnapshotRecord(names.new_id(), self._stage_id, self._key)
         await self._shop.storage.snapshot(Snapshot(self._dataset, record.id))
         self._shop.images.snapshots.insert(record)
-        self.state = record
+        self.state = State(record, self._key)
         return record.id
 
-    async def _copy(self, step: CopyStep, selection: Selection) -> None:
+    async def _copy(self, step: CopyStep) -> tuple[str, bool]:
         root = self._shop.storage.mountpoint(self._dataset)
-        await copying.copy(root, step, selection)
+        if step.origin is None:
+            taken = await self._shop.context.select(step.sources)
+            self._change_key(step, await taken.digest())
+            return await self._made(lambda: copying.copy(root, step, taken))
+        name = f"stage {step.origin}" if isinstance(step.origin, int) else step.origin
+        files = (self._shop.states[step.origin], name, step.sources)
+        self._change_key(step, await self._shop.origins.digest(*files))
+
+        async def copy() -> None:
+            await copying.copy(root, step, await self._shop.origins.select(*files))
+
+        return await self._made(copy)
 
     async def _run(self, step: RunStep) -> None:
-        process = await self._shop.execute(
+        process = await self._execute(
             ProcessSpec(args=step.args, env=step.env, cwd=step.cwd, user=step.user)
         )
         async for output in process.output():

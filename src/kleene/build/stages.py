@@ -19,6 +19,9 @@ from kleene.dockerfile.words import Word
 from kleene.errors import InvalidInput
 from kleene.names import ImageReference, parse_image_reference
 
+SCRATCH = ImageReference("scratch")
+"""No image: a stage that starts from it begins with an empty file system."""
+
 Origin = Stage | ImageReference
 """Where files come from: another stage, or an image."""
 

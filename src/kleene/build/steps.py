@@ -76,16 +76,18 @@ class InlineFile:
 
 @dataclass(frozen=True)
 class CopyStep(Step):
-    """Files to copy from the context. The state after it has a snapshot.
+    """Files to copy from the context, a stage or an image. The state after it has a snapshot.
 
     Attributes:
-        sources: patterns, relative to the context, none of which leads out of it by its text; ``.``
-            is the context itself.
+        sources: patterns, relative to where they come from, none of which leads out of it by its text; ``.``
+            is the context itself, or all of the stage or image.
         files: files to write, after those of ``sources``.
         destination: absolute and clean.
         into_directory: the destination was written as a directory: with a ``/`` at its end.
         chown: ``USER[:GROUP]``, to be looked up in the image; ``None`` is root.
         chmod: mode for all that is copied; ``None`` keeps each its own.
+        origin: the index of the stage, or the reference of the image, to copy from; ``None`` is the context.
+            What comes from there keeps its owners.
     """
 
     sources: tuple[str, ...]
@@ -94,11 +96,14 @@ class CopyStep(Step):
     chown: str | None = None
     chmod: int | None = None
     files: tuple[InlineFile, ...] = ()
+    origin: int | str | None = None
 
     def canonical(self) -> str:
         files = [(file.name, file.content) for file in self.files]
         where = [self.sources, files, self.destination, self.into_directory]
-        return json.dumps(["COPY", *where, self.chown, self.chmod])
+        # Not which: the digest of what is copied says all of it.
+        elsewhere = self.origin is not None
+        return json.dumps(["COPY", *where, self.chown, self.chmod, elsewhere])
 
 
 @dataclass(frozen=True)

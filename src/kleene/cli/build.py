@@ -39,6 +39,12 @@ _INTERRUPTED = 130
     help="Value of an ARG; without VALUE, that of klee's environment. Repeatable.",
 )
 @click.option("--from", "base", metavar="IMAGE", help="Start from IMAGE, whatever FROM says.")
+@click.option(
+    "--target",
+    default="",
+    metavar="STAGE",
+    help="Build this stage, by name or number, instead of the last one.",
+)
 @click.option("--no-cache", is_flag=True, help="Run every step, though a snapshot of it exists.")
 @click.option("--rm", is_flag=True, help="Remove what was built if the build fails.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the image's id.")
@@ -83,6 +89,7 @@ def build_config(options: dict[str, Any]) -> dict[str, Any]:
         "cleanup": options["rm"],
         "quiet": options["quiet"],
         "no_cache": options["no_cache"],
+        "target": options["target"],
         "container_config": container,
         "networks": [endpoint(network, "", options["ip"], options["ip6"])] if network else [],
     }

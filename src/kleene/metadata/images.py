@@ -1,11 +1,14 @@
 """Images, their instructions and the snapshots that builds made, in the metadata.
 
 An image's row outlives ``klee rmi`` in state ``removed`` while another image refers to one of its
-snapshots (as a cached step or as its own last state): its dataset is where those snapshots lie.
+snapshots (as a cached step or as its own last state): its dataset is where those snapshots lie. The stages
+of a build that are not its image are such rows from the beginning: the instructions of all stages are the
+image's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,10 +84,19 @@ class ImageStore:
         """Ready images whose id begins with ``prefix`` (hex digits only)."""
         return self.images.where("state = 'ready' AND id GLOB ?", [f"{prefix}*"])
 
-    def by_key(self, key: str) -> SnapshotRecord | None:
-        """The newest snapshot in the build cache that bears the key."""
+    def by_key(self, key: str, *, among: Sequence[str] = ()) -> SnapshotRecord | None:
+        """The newest snapshot in the build cache that bears the key.
+
+        Args:
+            among: images in the making whose snapshots may be taken too.
+        """
+        marks = ", ".join("?" for _ in among)
         found = self.snapshots.where(
-            "key = ? AND image_id IN (SELECT id FROM images WHERE state != 'making')", [key]
+            f"""
+            key = ? AND (image_id IN ({marks})
+                         OR image_id IN (SELECT id FROM images WHERE state != 'making'))
+            """,
+            [key, *among],
         )
         return found[-1] if found else None
 
@@ -94,6 +106,13 @@ class ImageStore:
     def add_instruction(self, record: InstructionRecord) -> None:
         self._instructions.insert(record)
 
+    def set_snapshot(self, image_id: str, position: int, snapshot: str) -> None:
+        """Say that there is a snapshot of the state after an instruction after all."""
+        self._database.execute(
+            "UPDATE instructions SET snapshot_id = ? WHERE image_id = ? AND position = ?",
+            [snapshot, image_id, position],
+        )
+
     def move_tag(self, image_id: str, name: str, tag: str) -> None:
         """Give the image this nametag; whoever has it now becomes untagged."""
         with self._database.transaction():
@@ -102,9 +121,16 @@ class ImageStore:
             )
             self.images.update(image_id, name=name, tag=tag)
 
-    def finish(self, record: ImageRecord) -> None:
-        """Make an image that is in the making visible, with all that is known of it now."""
+    def finish(self, record: ImageRecord, stages: Sequence[str] = ()) -> None:
+        """Make an image that is in the making visible, with all that is known of it now.
+
+        Args:
+            stages: other images in the making, whose snapshots its instructions refer to. They stay
+                unseen, and go when nothing refers to them any more.
+        """
         with self._database.transaction():
+            for stage in stages:
+                self.images.update(stage, state="removed")
             self.images.update(
                 record.id,
                 state="ready",

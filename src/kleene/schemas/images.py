@@ -90,6 +90,7 @@ class ImageBuildConfig(msgspec.Struct):
         container_config: configures the build container; its ``image`` replaces the one in ``FROM``.
         networks: networks of the build container; the container in them is ignored.
         no_cache: run every step, whatever the cache holds.
+        target: name or number of the stage to build; ``""`` is the last one.
     """
 
     context: str
@@ -101,6 +102,7 @@ class ImageBuildConfig(msgspec.Struct):
     quiet: bool = False
     networks: list[EndPointConfig] = []
     no_cache: bool = False
+    target: str = ""
 
 
 class ImageCreateConfig(msgspec.Struct):

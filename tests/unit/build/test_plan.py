@@ -12,20 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kleene.build.commands import MAX_STRING
+from kleene.build.config import ImageConfig
 from kleene.build.paths import in_context, is_directory, join
-from kleene.build.plan import (
-    ConfigStep,
-    CopyStep,
-    ImageConfig,
-    Plan,
-    RunStep,
-    Step,
-    base_reference,
-    plan,
-    step_key,
-)
+from kleene.build.plan import Plan, plan, stages_of
 from kleene.build.script import script_argv
-from kleene.dockerfile.document import read_dockerfile
+from kleene.build.steps import ConfigStep, CopyStep, RunStep, Step, step_key
+from kleene.dockerfile.document import Dockerfile, read_dockerfile
 from kleene.dockerfile.source import DockerfileError, Source
 from kleene.errors import InvalidInput
 from kleene.names import ImageReference
@@ -35,7 +27,16 @@ BASE = ImageConfig(env=("PATH=/bin",))
 
 def make(text: str, build_args: Mapping[str, str] | None = None, base: ImageConfig = BASE) -> Plan:
     source = Source.from_text("Dockerfile", "FROM base\n" + text)
-    return plan(read_dockerfile(source), base, build_args or {})
+    return planned(read_dockerfile(source), base, build_args or {})
+
+
+def planned(
+    dockerfile: Dockerfile, base: ImageConfig, build_args: Mapping[str, str], user: str = ""
+) -> Plan:
+    """The plan, when every image is ``base``."""
+    nodes = stages_of(dockerfile, build_args)
+    bases = {node.base: base for node in nodes if isinstance(node.base, ImageReference)}
+    return plan(dockerfile, nodes, bases, build_args, user=user)
 
 
 def key(text: str, build_args: Mapping[str, str] | None = None, parent: str = "p") -> str:
@@ -134,21 +135,39 @@ def test_the_environment_of_the_parent_wins_over_an_argument() -> None:
 
 def test_the_user_of_the_build_container_is_not_kept() -> None:
     dockerfile = read_dockerfile(Source("D", "FROM a\nRUN b\n"))
-    found = plan(dockerfile, replace(BASE, user="app"), {}, user="root")
+    found = planned(dockerfile, replace(BASE, user="app"), {}, user="root")
     run = found.steps[-1]
     assert isinstance(run, RunStep) and run.user == "root"
     assert found.config.user == "app"
 
 
-def test_base_reference() -> None:
+def test_the_image_that_a_build_starts_from() -> None:
     dockerfile = read_dockerfile(Source("D", "ARG t=1\nFROM web:$t@beef\n"))
-    assert base_reference(dockerfile, {}) == ImageReference("web", "1", "beef")
-    assert base_reference(dockerfile, {"t": "2"}) == ImageReference("web", "2", "beef")
-    assert base_reference(dockerfile, {}, "0a1b@c") == ImageReference("0a1b", None, "c")
+
+    def base(build_args: Mapping[str, str], override: str = "") -> object:
+        return stages_of(dockerfile, build_args, override)[-1].base
+
+    assert base({}) == ImageReference("web", "1", "beef")
+    assert base({"t": "2"}) == ImageReference("web", "2", "beef")
+    assert base({}, "0a1b@c") == ImageReference("0a1b", None, "c")
     with pytest.raises(InvalidInput, match="no valid tag"):
-        base_reference(dockerfile, {}, "a:b:c")
+        base({}, "a:b:c")
     with pytest.raises(DockerfileError, match=r"^D:2:6: .* no valid tag"):
-        base_reference(dockerfile, {"t": "a b"})
+        base({"t": "a b"})
+
+
+def test_a_stage_inherits_all_from_the_stage_that_it_starts_from() -> None:
+    first = "FROM base AS first\nARG a=1\nENV e=2\nUSER u\nWORKDIR /w\nLABEL l=3\n"
+    source = Source("D", first + "FROM first\nRUN x\nFROM other\n")
+    dockerfile = read_dockerfile(source)
+    nodes = stages_of(dockerfile, {}, target="1")
+    found = plan(dockerfile, nodes, {ImageReference("base"): BASE}, {})
+    run = found.steps[-1]
+    assert isinstance(run, RunStep)
+    assert (run.cwd, run.user) == ("/w", "u")
+    assert set(run.env) == {"PATH=/bin", "a=1", "e=2"}
+    assert found.config.settings.labels == {"l": "3"}
+    assert [stage.node.stage.index for stage in found.stages] == [0, 1]
 
 
 @pytest.mark.parametrize("build_args", [{"": "x"}, {"a=b": "x"}, {"a": "\0"}, {"a": "\ud800"}])
@@ -269,10 +288,12 @@ LINES = st.sampled_from(
 def test_any_dockerfile_is_planned_or_refused(lines: list[str], build_args: dict[str, str]) -> None:
     source = Source("Dockerfile", "FROM base\n" + "\n".join(lines))
     try:
-        found = plan(read_dockerfile(source), BASE, build_args)
+        found = planned(read_dockerfile(source), BASE, build_args)
     except InvalidInput:
         return
-    assert [step.number for step in found.steps] == list(range(1, len(lines) + 2))
+    assert [step.number for step in found.steps] == list(range(1, len(found.steps) + 1))
+    if not any(line.startswith("FROM") for line in lines):
+        assert len(found.steps) == len(lines) + 1
     assert all(_is_sane(step) for step in found.steps)
 
 

@@ -1,0 +1,234 @@
+"""From the instructions of one stage to its steps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from kleene.build.commands import argv, check_size
+from kleene.build.config import Configuration, ImageConfig
+from kleene.build.expander import Expander
+from kleene.build.paths import in_context, is_directory, join
+from kleene.build.scope import Scope
+from kleene.build.stages import StageNode
+from kleene.build.steps import (
+    ConfigStep,
+    CopyStep,
+    FromStep,
+    InlineFile,
+    RunStep,
+    Step,
+    WorkdirStep,
+)
+from kleene.dockerfile.document import Dockerfile, Stage, read_trigger
+from kleene.dockerfile.excerpt import quoted
+from kleene.dockerfile.expand import expand
+from kleene.dockerfile.heredoc import Heredoc
+from kleene.dockerfile.instructions import (
+    Arg,
+    Copy,
+    Env,
+    Instruction,
+    Run,
+    User,
+    Workdir,
+)
+from kleene.dockerfile.source import Range, Source
+from kleene.dockerfile.words import Word
+
+MAX_ENVIRONMENT = 1 << 20
+"""Bytes of a whole environment; execve(2) allows a quarter of the stack limit for it and the arguments."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user gave for the whole build.
+
+    Attributes:
+        arguments: what the ARG instructions before the first FROM came to.
+        user, env: of the build container.
+    """
+
+    build_args: Mapping[str, str]
+    arguments: Mapping[str, str]
+    user: str
+    env: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an image or a stage hands on to the stages that start from it.
+
+    Attributes:
+        arguments: the build arguments in scope at its end.
+    """
+
+    config: ImageConfig
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What is done for one stage."""
+
+    node: StageNode
+    steps: tuple[Step, ...]
+    outcome: Outcome
+
+
+class StagePlanner:
+    """One walk over the instructions of a stage.
+
+    Args:
+        parent: of the stage or image that this one starts from.
+        count: of the steps before.
+    """
+
+    def __init__(
+        self,
+        dockerfile: Dockerfile,
+        node: StageNode,
+        parent: Outcome,
+        options: Options,
+        count: int,
+    ) -> None:
+        self._node = node
+        self._stage = node.stage
+        self._origins = {word.text: origin for word, origin in node.origins}
+        self._scope = Scope(
+            parent.config.env, options.env, options.build_args, options.arguments, parent.arguments
+        )
+        self._words = Expander(self._scope, dockerfile.escape)
+        self._config = Configuration(parent.config)
+        self._triggers = parent.config.settings.onbuild
+        self._user = options.user or parent.config.user
+        self._count = count
+
+    def plan(self, before: Sequence[Step], override: str) -> StagePlan:
+        """Plan it.
+
+        Args:
+            before: steps to begin with.
+            override: what is shown in place of the image in FROM.
+        """
+        start = FromStep(*self._head(self._stage.base))
+        steps = [*before, replace(start, text=f"FROM {override}") if override else start]
+        steps.extend(self._trigger(text) for text in self._triggers)
+        steps.extend(self._step(instruction) for instruction in self._stage.instructions)
+        config = replace(self._config.image, env=self._scope.env)
+        return StagePlan(self._node, tuple(steps), Outcome(config, self._scope.arguments))
+
+    def _trigger(self, text: str) -> Step:
+        """What ONBUILD of the parent image asks for. Its place in this file is the FROM."""
+        instruction, escape = read_trigger(Source.from_text("ONBUILD", text))
+        words, self._words = self._words, Expander(self._scope, escape)
+        step = self._step(instruction)
+        self._words = words
+        return replace(step, range=self._stage.base.range)
+
+    def _head(self, instruction: Instruction) -> tuple[int, str, Range]:
+        """What every step has."""
+        self._count += 1
+        return self._count, instruction.statement.text, instruction.range
+
+    def _step(self, instruction: Instruction) -> Step:
+        match instruction:
+            case Run():
+                return self._run(instruction)
+            case Copy():
+                return self._copy(instruction)
+            case Workdir():
+                return self._workdir(instruction)
+            case Env():
+                self._env(instruction)
+            case Arg():
+                self._arg(instruction)
+            case _:
+                self._config.change(instruction, self._words)
+                if isinstance(instruction, User):
+                    self._user = self._config.image.user
+        return ConfigStep(*self._head(instruction))
+
+    def _run(self, run: Run) -> RunStep:
+        cwd, scope = self._config.image.workdir, self._scope
+        args = argv(run.command, self._config.shell)
+        return RunStep(*self._head(run), args, scope.run_env(), cwd, self._user, scope.proxies)
+
+    def _workdir(self, workdir: Workdir) -> WorkdirStep:
+        path = join(self._config.image.workdir, self._words.not_empty(workdir.path, "the path"))
+        self._config.image = replace(self._config.image, workdir=path)
+        return WorkdirStep(*self._head(workdir), path, self._user)
+
+    def _env(self, env: Env) -> None:
+        # All values see the variables as they were before the instruction.
+        expanded = [
+            (name, self._words.expand(name), self._words.expand(value)) for name, value in env.pairs
+        ]
+        for word, name, value in expanded:
+            if not name or "=" in name:
+                raise word.error(f"{quoted(name)} cannot be the name of a variable")
+            self._scope.set_env(name, value)
+            self._check_variable(word, f"variable {quoted(name)}", f"{name}={value}")
+
+    def _arg(self, arg: Arg) -> None:
+        for argument in arg.arguments:
+            default = argument.default
+            if default is None or self._scope.is_given(argument.name):
+                value = self._scope.declare(argument.name, None)
+            else:
+                value = self._scope.declare(argument.name, self._words.expand(default))
+            what = f"build argument {quoted(argument.name)}"
+            self._check_variable(argument.word, what, f"{argument.name}={value or ''}")
+
+    def _check_variable(self, word: Word, what: str, entry: str) -> None:
+        check_size(word, what, entry)
+        if self._scope.size > MAX_ENVIRONMENT:
+            raise word.error(f"the variables up to here have more than {MAX_ENVIRONMENT} bytes")
+
+    def _copy(self, copy: Copy) -> CopyStep:
+        from_context = copy.origin is None
+        sources = tuple(self._source(s, from_context) for s in copy.sources if isinstance(s, Word))
+        files = tuple(self._inline(s) for s in copy.sources if isinstance(s, Heredoc))
+        written = self._words.not_empty(copy.destination, "the destination")
+        if len(copy.sources) > 1 and not is_directory(written):
+            raise copy.destination.error(
+                f"several sources cannot all be copied to {quoted(written)}",
+                f"end the destination with a '/': {written}/",
+            )
+        return CopyStep(
+            *self._head(copy),
+            sources,
+            join(self._config.image.workdir, written),
+            is_directory(written),
+            None if copy.chown is None else self._words.user(copy.chown),
+            None if copy.chmod is None else self._words.mode(copy.chmod),
+            files,
+            self._origin(copy.origin),
+        )
+
+    def _origin(self, word: Word | None) -> int | str | None:
+        if word is None:
+            return None
+        origin = self._origins[word.text]
+        return origin.index if isinstance(origin, Stage) else str(origin)
+
+    def _source(self, word: Word, from_context: bool) -> str:
+        pattern = self._words.not_empty(word, "the source")
+        if not from_context:  # where '/' is the root, and there is nothing above it
+            return join("/", pattern).lstrip("/") or "."
+        path = in_context(pattern)
+        if path is None:
+            raise word.error(
+                f"source {quoted(pattern)} is outside the context",
+                "copy the file into the context, or build with a directory above as context",
+            )
+        return path
+
+    def _inline(self, heredoc: Heredoc) -> InlineFile:
+        name = heredoc.start.name
+        if "/" in name or name in (".", ".."):
+            raise heredoc.start.word.error(f"{quoted(name)} cannot be the name of a file")
+        if not heredoc.start.expand:
+            return InlineFile(name, heredoc.content)
+        body = replace(heredoc.body, text=heredoc.content)
+        return InlineFile(name, expand(body, self._scope.variables, quotes=False))

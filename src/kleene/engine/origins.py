@@ -1,0 +1,62 @@
+"""What ``COPY --from`` copies from: the files of a snapshot, seen through a clone that goes with the build.
+
+A snapshot never changes, so what a pattern takes out of it has one digest for ever: these are remembered as
+long as the daemon runs, and a step that the cache has costs no clone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from kleene.build.context import Context
+from kleene.build.selection import Selection
+from kleene.engine import making
+from kleene.engine.core import Core
+from kleene.metadata.images import SnapshotRecord
+from kleene.storage.driver import Snapshot
+
+_KEPT = 10_000
+
+Digests = dict[tuple[str, tuple[str, ...]], str]
+"""By snapshot and sources."""
+
+
+class Origins(contextlib.AsyncExitStack):
+    """The origins of one build: an async context manager that takes the clones away."""
+
+    def __init__(self, core: Core, digests: Digests) -> None:
+        super().__init__()
+        self._core = core
+        self._digests = digests
+        self._contexts: dict[str, Context] = {}
+
+    async def digest(self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]) -> str:
+        """The digest of what these sources take.
+
+        Raises:
+            InvalidInput: a source is not there.
+        """
+        key = snapshot.id, sources
+        if key not in self._digests:
+            if len(self._digests) >= _KEPT:
+                self._digests.clear()
+            self._digests[key] = await (await self.select(snapshot, name, sources)).digest()
+        return self._digests[key]
+
+    async def select(
+        self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]
+    ) -> Selection:
+        """What these sources take; ``name``: what the user calls the snapshot."""
+        return await (await self._context(snapshot, name)).select(sources)
+
+    async def _context(self, snapshot: SnapshotRecord, name: str) -> Context:
+        if snapshot.id not in self._contexts:
+            storage = self._core.platform.storage
+            record = making.begin(self._core, base=snapshot.id)
+            self.push_async_callback(making.destroy, self._core, record)
+            await storage.clone(Snapshot(snapshot.dataset, snapshot.id), record.dataset)
+            root = storage.mountpoint(record.dataset)
+            opened = await asyncio.to_thread(Context.of_image, root, name)
+            self._contexts[snapshot.id] = self.enter_context(opened)
+        return self._contexts[snapshot.id]
