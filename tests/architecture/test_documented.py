@@ -11,6 +11,7 @@ import pytest
 
 from kleene.cli.command import Command, LazyGroup
 from kleene.cli.main import root
+from kleene.daemon.config import Config, Listener
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,3 +68,15 @@ def test_every_make_target_is_described() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "README.md").read_text()
     missing = [target for target in targets - {"help", "lint"} if f"make {target}" not in text]
     assert not missing
+
+
+def test_every_configuration_key_is_described() -> None:
+    text = (ROOT / "docs" / "kleened.md").read_text()
+    keys = [*Config.__dataclass_fields__, *Listener.__dataclass_fields__]
+    assert not [key for key in keys if f"`{key}`" not in text]
+
+
+def test_every_document_is_linked_to() -> None:
+    readme = (ROOT / "README.md").read_text()
+    documents = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")]
+    assert not [name for name in documents if f"({name})" not in readme]
