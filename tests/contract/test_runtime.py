@@ -179,7 +179,7 @@ async def room(driver: OciDriver, archive: Path, tmp_path: Path) -> AsyncIterato
     assert await driver.containers() == []
     assert leftovers(driver) == []
     assert str(tmp_path) not in mounts()
-    assert open_files() <= files_before
+    await until(lambda: open_files() <= files_before)
     assert empty_files(root / "etc") == []
     await until(lambda: zombies() == [])
 

@@ -55,24 +55,29 @@ class OciDriver:
         self._found = found
         self._limits = oci_spec.rlimits(found.host)
         self._being_made = 0
+        self._warming: set[asyncio.Task[None]] = set()
         self._steps: set[int] = set()  # processes that wait for their exit status themselves
         self.tried = found.tried
 
     @classmethod
-    async def open(cls, state_dir: Path, instance: str) -> OciDriver:
+    async def open(
+        cls, state_dir: Path, instance: str, *, run_dir: Path | None = None
+    ) -> OciDriver:
         """A driver for the containers of one daemon.
 
         Args:
-            state_dir: made if missing; what it needs outlives the daemon.
+            state_dir: made if missing; has the logs and exit statuses.
             instance: the daemon's 6 hex digits; names its control group.
+            run_dir: made if missing; has what lasts no longer than the containers run, and so no longer
+                than the host: best in memory (tmpfs). The same as ``state_dir`` if left out.
 
         Raises:
             HostUnavailable: names what the host lacks.
         """
         pidfd.become_subreaper()
-        state = State(state_dir)
+        state = State(state_dir, run_dir or state_dir)
         groups = cgroups.of_host(instance)
-        return cls(state, groups, await programs.find(state_dir, groups))
+        return cls(state, groups, await programs.find(run_dir or state_dir, groups))
 
     def close(self) -> None:
         """Give back what is held; containers and their processes stay as they are."""
@@ -94,6 +99,7 @@ class OciDriver:
             await self.delete(spec.id)
         self._being_made += 1
         try:
+            self._warm_up()
             group = self._groups.path(spec.id)
             record = bundle.write(self._state, spec, adjusted, self._host, group)
             pid = await self._run(spec.id)
@@ -143,6 +149,12 @@ class OciDriver:
         if not self._being_made:
             self._groups.remove_parent()
 
+    def _warm_up(self) -> None:
+        """See :meth:`kleene.runtime.cgroups.Cgroups.warm_up`; nobody waits for it."""
+        task = asyncio.ensure_future(self._groups.warm_up())
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
+
     # Processes of a container
 
     async def processes(self, container: str) -> list[int]:
@@ -181,6 +193,7 @@ class OciDriver:
     async def exec(
         self, container: str, instance: str, spec: ProcessSpec, *, attach: bool
     ) -> KeptProcess:
+        self._warm_up()
         directories = self._state.instance(container, instance)
         async with self._prepared(container, directories, spec) as prepared:
             try:
@@ -201,6 +214,7 @@ class OciDriver:
     async def exec_build(self, container: str, instance: str, spec: ProcessSpec) -> StepProcess:
         if spec.terminal:
             raise InvalidInput("a build step has no terminal")
+        self._warm_up()
         directories = self._state.instance(container, instance)
         before = set(self._groups.pids(container))
         async with self._prepared(container, directories, spec) as prepared:

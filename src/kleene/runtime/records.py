@@ -1,11 +1,11 @@
-"""Where the driver keeps what it knows: the files of its state directory, which outlive the daemon.
+"""Where the driver keeps what it knows: the files in its directories, which outlive the daemon.
 
-Layout, below the state directory::
+Layout::
 
-    runtime/ID/            the runtime's own state of a container
-    containers/ID/         bundle and record of a container; until it is deleted
-    containers/ID/exec/INSTANCE/   what a keeper needs while it lives
-    kept/ID/INSTANCE/      log and exit status of an instance; until they are forgotten
+    RUN/runtime/ID/                     the runtime's own state of a container
+    RUN/containers/ID/                  bundle and record of a container; until it is deleted
+    RUN/containers/ID/exec/INSTANCE/    what a keeper needs while it lives
+    STATE/kept/ID/INSTANCE/             log and exit status of an instance; until they are forgotten
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Record:
 
 
 class State:
-    """The state directory."""
+    """The directories, made if they are missing."""
 
-    def __init__(self, root: Path) -> None:
-        self.runtime = root / "runtime"
-        self.bundles = root / "containers"
-        self.kept = root / "kept"
-        for directory in (root, self.runtime, self.bundles, self.kept):
+    def __init__(self, state: Path, run: Path) -> None:
+        self.runtime = run / "runtime"
+        self.bundles = run / "containers"
+        self.kept = state / "kept"
+        for directory in (state, run, self.runtime, self.bundles, self.kept):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._records: dict[str, Record] = {}

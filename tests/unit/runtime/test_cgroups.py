@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kleene.errors import HostUnavailable
-from kleene.runtime.cgroups import find
+from kleene.runtime.cgroups import find, own_group
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = """\
@@ -38,9 +39,17 @@ def test_none() -> None:
         find("abc123", "22 1 0:20 / / rw - ext4 /dev/x rw\n")
 
 
+@pytest.mark.parametrize(
+    ("tree", "group"),
+    [("pids", "/svc"), ("cpu", "/x"), ("cgroup", "/new"), ("cpu,cpuacct", None), ("rdma", None)],
+)
+def test_own_group(tree: str, group: str | None) -> None:
+    assert own_group(tree, "3:cpu,cpuacct:/x\n2:pids:/svc\n1:name=systemd:/s\n0::/new\n") == group
+
+
 async def test_groups_are_listed_and_removed(tmp_path: Path) -> None:
     found = find("abc123", V2)
-    groups = type(found)([tmp_path / "a", tmp_path / "b"], True, found.parent)
+    groups = replace(found, trees=[tmp_path / "a", tmp_path / "b"])
     for tree in groups.trees:
         (tree / groups.parent / "one" / "below").mkdir(parents=True)
     assert groups.containers() == {"one"}
