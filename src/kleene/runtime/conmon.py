@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,19 +111,28 @@ class Started:
 
 
 async def start(
-    runtime: Runtime, directories: Directories, *, terminal: bool, stdin: bool, attached: bool
+    runtime: Runtime,
+    directories: Directories,
+    *,
+    terminal: bool,
+    stdin: bool,
+    attached: bool,
+    on_go: Callable[[], None],
 ) -> Started:
     """Start the process in ``directories.process`` under a keeper.
 
     With ``attached``, the process starts only when the connection stands, so that no output is lost.
     Cancelled, it lets the start come to its end, which it can then undo.
 
+    Args:
+        on_go: called when the runtime is about to be started.
+
     Raises:
         StartFailed: nothing of it runs.
         HostUnavailable: conmon is not installed.
     """
     argv = _argv(runtime, directories, terminal=terminal, stdin=stdin, attached=attached)
-    starting = asyncio.ensure_future(_start(argv, directories, attached=attached))
+    starting = asyncio.ensure_future(_start(argv, directories, on_go, attached=attached))
     try:
         return await asyncio.shield(starting)
     except BaseException:
@@ -135,7 +144,9 @@ async def start(
         raise
 
 
-async def _start(argv: Sequence[str], directories: Directories, *, attached: bool) -> Started:
+async def _start(
+    argv: Sequence[str], directories: Directories, on_go: Callable[[], None], *, attached: bool
+) -> Started:
     connection: socket.socket | None = None
     try:
         async with asyncio.timeout(_START_TIMEOUT), contextlib.AsyncExitStack() as pipes:
@@ -146,9 +157,11 @@ async def _start(argv: Sequence[str], directories: Directories, *, attached: boo
                 await _spawn(argv, directories.live, SYNC=sync, ATTACH=ready, START=go)
                 await ready.line()
                 connection = _connect(directories.live)
+                on_go()
                 os.write(go.own, b"\n")  # lets it start the process
             else:
                 await _spawn(argv, directories.live, SYNC=sync)
+                on_go()
             pid = _process_id(await sync.line())
         if (keeper := directories.keeper_pid()) is None:
             raise StartFailed("conmon did not tell its process id")

@@ -99,7 +99,6 @@ class OciDriver:
             await self.delete(spec.id)
         self._being_made += 1
         try:
-            self._warm_up()
             group = self._groups.path(spec.id)
             record = bundle.write(self._state, spec, adjusted, self._host, group)
             pid = await self._run(spec.id)
@@ -116,6 +115,7 @@ class OciDriver:
         at = self._state.bundle(container)
         pid_file, log = at / "pid", at / "runtime.log"
         arguments = ("run", "--detach", "--bundle", str(at), "--pid-file", str(pid_file), container)
+        self._warm_up()
         status = await _finish(self._runtime.command(log, *arguments))
         if status != 0:
             text = failures.messages(_read(log))
@@ -193,7 +193,6 @@ class OciDriver:
     async def exec(
         self, container: str, instance: str, spec: ProcessSpec, *, attach: bool
     ) -> KeptProcess:
-        self._warm_up()
         directories = self._state.instance(container, instance)
         async with self._prepared(container, directories, spec) as prepared:
             try:
@@ -203,6 +202,7 @@ class OciDriver:
                     terminal=spec.terminal,
                     stdin=spec.stdin,
                     attached=attach,
+                    on_go=self._warm_up,
                 )
             except conmon.StartFailed as error:
                 raise self._not_started(container, directories, prepared, str(error)) from error
@@ -214,7 +214,6 @@ class OciDriver:
     async def exec_build(self, container: str, instance: str, spec: ProcessSpec) -> StepProcess:
         if spec.terminal:
             raise InvalidInput("a build step has no terminal")
-        self._warm_up()
         directories = self._state.instance(container, instance)
         before = set(self._groups.pids(container))
         async with self._prepared(container, directories, spec) as prepared:
@@ -247,6 +246,7 @@ class OciDriver:
         pid_file, log = directories.live / "pid", directories.live / "runtime.log"
         options = ("--detach", "--pid-file", str(pid_file), "--process", str(directories.process))
         argv = self._runtime.command(log, "exec", *options, container)
+        self._warm_up()
         try:
             status = await _finish(argv, pipes.child_stdin, pipes.child_stdout, pipes.child_stderr)
         finally:
