@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pytest
 from kleene.build.config import ImageConfig
 from kleene.build.plan import Plan, plan, stages_of
 from kleene.build.stages import Origin
-from kleene.build.steps import InlineFile, Step, step_key
+from kleene.build.steps import InlineFile, Step, Url, step_key
 from kleene.dockerfile.document import Stage, read_dockerfile
 from kleene.dockerfile.source import Range, Source
 from kleene.errors import KleeneError
@@ -124,6 +124,6 @@ def _value(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, tuple):
         return [_value(item) for item in value]
-    if isinstance(value, InlineFile):
-        return {"name": value.name, "content": value.content}
+    if isinstance(value, InlineFile | Url):
+        return asdict(value)
     return value

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
+import hashlib
+import http.server
+import io
 import json
-from collections.abc import Callable
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +263,99 @@ def test_origins_that_are_not_there(build: Build) -> None:
         failed = build(text, check=False)
         assert failed.status != 0
         assert place in failed.stdout + failed.stderr
+
+
+# --- ADD
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
+    """Serves files on the loopback; gives the URL of each."""
+    directory = tmp_path / "web"
+    directory.mkdir()
+    handler = functools.partial(_Silent, directory=str(directory))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def serve(name: str, content: bytes) -> str:
+        (directory / name).write_bytes(content)
+        return f"http://127.0.0.1:{server.server_port}/{name}"
+
+    yield serve
+    server.shutdown()
+    server.server_close()
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def archive(mode: str = "w:gz", name: str = "inside/file") -> bytes:
+    """An archive with one file of user 5 in it."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode=mode) as made:  # type: ignore[call-overload]
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.uid, entry.mode = 8, 5, 0o751
+        made.addfile(entry, io.BytesIO(b"content\n"))
+    return data.getvalue()
+
+
+def test_add_extracts_archives_by_their_content(
+    build: Build, run: Callable[..., str], context: Path
+) -> None:
+    (context / "plain").write_bytes(archive("w"))
+    (context / "packed.bin").write_bytes(archive("w:xz", "other"))
+    (context / "text.tar").write_text("no archive\n")
+    (context / "zipped.gz").write_bytes(gzip.compress(b"no archive"))
+    build("FROM tiny\nADD plain packed.bin text.tar zipped.gz /x/\nCOPY plain /copied\n")
+    assert run("ls", "-A", "/x").split() == ["inside", "other", "text.tar", "zipped.gz"]
+    assert run("stat", "-c", "%u %a %n", "/x/inside/file", "/x/other").splitlines() == [
+        "5 751 /x/inside/file",
+        "5 751 /x/other",
+    ]
+    assert run("tar", "-tf", "/copied") == "inside/file\n"
+
+
+def test_add_refuses_an_archive_that_escapes(build: Build, context: Path, daemon: Daemon) -> None:
+    before = daemon.datasets()
+    (context / "bad.tar").write_bytes(archive("w", "../../outside"))
+    failed = build("FROM tiny\nADD bad.tar /x/\n", "--rm", tag="bad", check=False)
+    assert failed.status != 0
+    assert "leads out of the archive" in failed.stdout + failed.stderr
+    assert daemon.datasets() == before
+
+
+def test_add_of_a_url(
+    build: Build, run: Callable[..., str], web: Callable[[str, bytes], str]
+) -> None:
+    url = web("file.tar", archive("w"))
+    text = f"FROM tiny\nADD {url} /got/\nADD --chown=3 --chmod=644 {url} /named\n"
+    build(text)
+    assert run("tar", "-tf", "/got/file.tar") == "inside/file\n"
+    assert run("stat", "-c", "%u:%g %a", "/got/file.tar", "/named").splitlines() == [
+        "0:0 600",
+        "3:3 644",
+    ]
+    assert build(text).stdout.count("Using cached") == 2
+    web("file.tar", archive("w", "changed"))
+    assert build(text).stdout.count("Using cached") == 0
+    assert run("tar", "-tf", "/got/file.tar") == "changed\n"
+
+
+def test_add_with_a_checksum(
+    build: Build, run: Callable[..., str], web: Callable[[str, bytes], str]
+) -> None:
+    url = web("file", b"right\n")
+    digest = hashlib.sha256(b"right\n").hexdigest()
+    right = f"FROM tiny\nADD --checksum=sha256:{digest} {url} /f\n"
+    build(right)
+    assert run("cat", "/f") == "right\n"
+    web("file", b"wrong\n")
+    # What the cache has is not fetched again.
+    assert build(right).stdout.count("Using cached") == 1
+    failed = build(right, "--no-cache", "--rm", check=False)
+    assert failed.status != 0
+    assert "the file has the checksum 'sha256:" in failed.stdout + failed.stderr
+    absent = build(f"FROM tiny\nADD {url}x /f\n", "--rm", check=False)
+    assert "404" in absent.stdout + absent.stderr

@@ -21,7 +21,7 @@ def make_workdir(root: Path, step: WorkdirStep) -> None:
         InvalidInput: a file is in the way, or the user does not exist in the image.
     """
     uid, gid = _owner(root, step.user)
-    _make_dirs(root, step.path, uid, gid)
+    make_directory(root, step.path, uid, gid)
 
 
 async def copy(root: Path, step: CopyStep, selection: Selection) -> None:
@@ -33,7 +33,7 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> None:
         HostUnavailable: no space is left.
     """
     kept = step.origin is not None and step.chown is None
-    owner = await asyncio.to_thread(_chown, root, step.chown or "")
+    owner = await asyncio.to_thread(owner_of, root, step.chown or "")
     if step.sources:
         await selection.copy_into(
             root,
@@ -51,12 +51,13 @@ def _owner(root: Path, user: str) -> Owner:
     return identity.uid, identity.gid
 
 
-def _chown(root: Path, user: str) -> Owner:
-    """An id alone stands for the group of the same id too (Dockerfile reference, "COPY --chown")."""
+def owner_of(root: Path, user: str) -> Owner:
+    """Who ``--chown`` means. An id alone stands for the group too (Dockerfile reference, "COPY --chown")."""
     return _owner(root, f"{user}:{user}" if user.isdecimal() else user)
 
 
-def _make_dirs(root: Path, path: str, uid: int = 0, gid: int = 0) -> None:
+def make_directory(root: Path, path: str, uid: int = 0, gid: int = 0) -> None:
+    """Make a directory with its parents, if it is missing."""
     try:
         inroot.make_dirs(root, path, 0o755, uid, gid)
     except NotADirectoryError as error:
@@ -71,8 +72,8 @@ def _make_dirs(root: Path, path: str, uid: int = 0, gid: int = 0) -> None:
 def _write_files(root: Path, step: CopyStep, owner: Owner) -> None:
     """The files that stand in the Dockerfile itself."""
     path = step.destination
-    directory = step.into_directory or _is_directory(root, path)
-    _make_dirs(root, path if directory else path.rpartition("/")[0] or "/")
+    directory = step.into_directory or is_directory(root, path)
+    make_directory(root, path if directory else path.rpartition("/")[0] or "/")
     mode = 0o644 if step.chmod is None else step.chmod
     for file in step.files:
         target = f"{path.rstrip('/')}/{file.name}" if directory else path
@@ -82,7 +83,8 @@ def _write_files(root: Path, step: CopyStep, owner: Owner) -> None:
             raise oserrors.explain(error, f"'{target}' cannot be written in the image") from error
 
 
-def _is_directory(root: Path, path: str) -> bool:
+def is_directory(root: Path, path: str) -> bool:
+    """Whether there is a directory, or a link to one."""
     try:
         return inroot.stat(root, path).st_mode & 0o170000 == 0o040000
     except OSError:

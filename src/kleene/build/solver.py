@@ -8,20 +8,22 @@ run: the state after them is a snapshot that exists, and nothing is cloned until
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from kleene import names
-from kleene.build import copying
+from kleene.build import adding, copying
+from kleene.build.adding import RemoteFile
 from kleene.build.context import Context
 from kleene.build.events import BuildFailed, Emit, OutputWritten, StepFinished, StepStarted
 from kleene.build.selection import Selection
 from kleene.build.stage_plan import StagePlan
-from kleene.build.steps import CopyStep, RunStep, Step, WorkdirStep, step_key
+from kleene.build.steps import AddStep, CopyStep, RunStep, Step, Url, WorkdirStep, step_key
 from kleene.dockerfile.source import DockerfileError, Source
-from kleene.errors import KleeneError
+from kleene.errors import InvalidInput, KleeneError
 from kleene.metadata.images import ImageStore, InstructionRecord, SnapshotRecord
 from kleene.runtime.driver import Output, ProcessSpec
 from kleene.storage.driver import Snapshot, StorageDriver
@@ -37,6 +39,10 @@ class StepProcess(Protocol):
 
 Execute = Callable[[ProcessSpec], Awaitable[StepProcess]]
 """Starts a command in the build container, bringing the container up if it is not."""
+
+
+Fetch = Callable[[str], Awaitable[RemoteFile]]
+"""Fetches what is at a URL."""
 
 
 class Origins(Protocol):
@@ -81,6 +87,7 @@ class Workshop:
     images: ImageStore
     context: Context
     origins: Origins
+    fetch: Fetch
     source: Source
     emit: Emit
     environment: str
@@ -152,6 +159,8 @@ class Solver:
 
     async def _step(self, step: Step) -> tuple[str | None, bool]:
         """Take one step; the snapshot of the state after it, if it has one, and whether it was there."""
+        if isinstance(step, AddStep):
+            return await self._add(step)
         if isinstance(step, CopyStep):
             return await self._copy(step)
         if isinstance(step, RunStep):
@@ -200,6 +209,32 @@ class Solver:
         self.state = State(record, self._key)
         return record.id
 
+    async def _add(self, step: AddStep) -> tuple[str, bool]:
+        root = self._shop.storage.mountpoint(self._dataset)
+        taken = await self._shop.context.select(step.sources)
+        async with contextlib.AsyncExitStack() as files:
+            fetched: list[tuple[Url, RemoteFile]] = []
+
+            async def fetch() -> None:
+                for url in step.urls:
+                    file = await self._shop.fetch(url.url)
+                    files.callback(file.file.close)
+                    fetched.append((url, file))
+
+            # What is known by its checksum is fetched only if the cache does not have it.
+            if step.checksum is None:
+                await fetch()
+            digests = [step.checksum or "", *(file.digest for _, file in fetched)]
+            self._change_key(step, " ".join([await taken.digest(), *digests]))
+
+            async def work() -> None:
+                if step.checksum is not None:
+                    await fetch()
+                    _check(fetched[0][1], step.checksum)
+                await adding.add(root, step, taken, fetched)
+
+            return await self._made(work)
+
     async def _copy(self, step: CopyStep) -> tuple[str, bool]:
         root = self._shop.storage.mountpoint(self._dataset)
         if step.origin is None:
@@ -227,3 +262,11 @@ class Solver:
                 f"the command '{' '.join(step.args)}' returned a non-zero code: {code}",
                 exit_code=code,
             )
+
+
+def _check(fetched: RemoteFile, checksum: str) -> None:
+    if fetched.digest != checksum:
+        raise InvalidInput(
+            f"the file has the checksum '{fetched.digest}'",
+            hint="if that is the file that you mean, write it after --checksum=",
+        )

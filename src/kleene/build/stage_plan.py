@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from kleene.build.commands import argv, check_size
 from kleene.build.config import Configuration, ImageConfig
 from kleene.build.expander import Expander
 from kleene.build.paths import in_context, is_directory, join
+from kleene.build.remote import CHECKSUM, remote
 from kleene.build.scope import Scope
 from kleene.build.stages import StageNode
 from kleene.build.steps import (
+    AddStep,
     ConfigStep,
     CopyStep,
     FromStep,
@@ -25,6 +28,7 @@ from kleene.dockerfile.excerpt import quoted
 from kleene.dockerfile.expand import expand
 from kleene.dockerfile.heredoc import Heredoc
 from kleene.dockerfile.instructions import (
+    Add,
     Arg,
     Copy,
     Env,
@@ -38,6 +42,16 @@ from kleene.dockerfile.words import Word
 
 MAX_ENVIRONMENT = 1 << 20
 """Bytes of a whole environment; execve(2) allows a quarter of the stack limit for it and the arguments."""
+
+
+class _Where(NamedTuple):
+    """What COPY and ADD have in common."""
+
+    destination: str
+    into_directory: bool
+    chown: str | None
+    chmod: int | None
+    files: tuple[InlineFile, ...]
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,8 @@ class StagePlanner:
                 return self._run(instruction)
             case Copy():
                 return self._copy(instruction)
+            case Add():
+                return self._add(instruction)
             case Workdir():
                 return self._workdir(instruction)
             case Env():
@@ -188,6 +204,43 @@ class StagePlanner:
     def _copy(self, copy: Copy) -> CopyStep:
         from_context = copy.origin is None
         sources = tuple(self._source(s, from_context) for s in copy.sources if isinstance(s, Word))
+        return CopyStep(
+            *self._head(copy),
+            sources=sources,
+            origin=self._origin(copy.origin),
+            **self._where(copy)._asdict(),
+        )
+
+    def _add(self, add: Add) -> AddStep:
+        urls, sources = [], []
+        for word in add.sources:
+            if isinstance(word, Word):
+                url = remote(word, self._words.not_empty(word, "the source"))
+                if url is None:
+                    sources.append(self._source(word, True))
+                else:
+                    urls.append(url)
+        return AddStep(
+            *self._head(add),
+            sources=tuple(sources),
+            urls=tuple(urls),
+            checksum=self._checksum(add, len(urls)),
+            **self._where(add)._asdict(),
+        )
+
+    def _checksum(self, add: Add, urls: int) -> str | None:
+        if add.checksum is None:
+            return None
+        text = self._words.expand(add.checksum)
+        if CHECKSUM.fullmatch(text) is None:
+            raise add.checksum.error(
+                f"{quoted(text)} is not a checksum", "write --checksum=sha256: and 64 hex digits"
+            )
+        if urls != 1 or len(add.sources) != 1:
+            raise add.checksum.error("'--checksum' is for one URL alone", "write an ADD for each")
+        return text
+
+    def _where(self, copy: Copy | Add) -> _Where:
         files = tuple(self._inline(s) for s in copy.sources if isinstance(s, Heredoc))
         written = self._words.not_empty(copy.destination, "the destination")
         if len(copy.sources) > 1 and not is_directory(written):
@@ -195,15 +248,12 @@ class StagePlanner:
                 f"several sources cannot all be copied to {quoted(written)}",
                 f"end the destination with a '/': {written}/",
             )
-        return CopyStep(
-            *self._head(copy),
-            sources,
+        return _Where(
             join(self._config.image.workdir, written),
             is_directory(written),
             None if copy.chown is None else self._words.user(copy.chown),
             None if copy.chmod is None else self._words.mode(copy.chmod),
             files,
-            self._origin(copy.origin),
         )
 
     def _origin(self, word: Word | None) -> int | str | None:

@@ -107,6 +107,31 @@ class CopyStep(Step):
 
 
 @dataclass(frozen=True)
+class Url:
+    """A file on a server. ``name``: in a destination directory; ``""`` if the URL has none."""
+
+    url: str
+    name: str
+
+
+@dataclass(frozen=True)
+class AddStep(CopyStep):
+    """As :class:`CopyStep`, but archives of the context are extracted, and files come from servers too.
+
+    Attributes:
+        urls: they come after the files of the context.
+        checksum: ``sha256:HEX`` that the one URL must have; ``None`` takes what comes.
+    """
+
+    urls: tuple[Url, ...] = ()
+    checksum: str | None = None
+
+    def canonical(self) -> str:
+        urls = [(url.url, url.name) for url in self.urls]
+        return json.dumps(["ADD", super().canonical(), urls])
+
+
+@dataclass(frozen=True)
 class WorkdirStep(Step):
     """A directory to make if it is missing. It is part of the next step's snapshot.
 

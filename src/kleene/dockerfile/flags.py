@@ -8,16 +8,20 @@ from kleene.dockerfile.words import Word
 
 _DOCKER_FLAGS = {
     "FROM": "platform",
+    "ADD": "chown chmod checksum keep-git-dir link unpack exclude",
     "COPY": "chown chmod from link parents exclude",
     "RUN": "mount network security device",
 }
 
 
-def read_flags(statement: Statement, *supported: str) -> dict[str, Word]:
+def read_flags(
+    statement: Statement, *supported: str, switches: tuple[str, ...] = ()
+) -> dict[str, Word]:
     """The values of an instruction's flags, by name.
 
     Args:
         supported: names of the flags that the instruction takes; each wants a value.
+        switches: names of those that are ``true`` without a value.
 
     Raises:
         DockerfileError: a flag that is unknown, not supported yet, given twice or without a value.
@@ -25,14 +29,21 @@ def read_flags(statement: Statement, *supported: str) -> dict[str, Word]:
     found: dict[str, Word] = {}
     for flag in statement.flags:
         name, equals, _ = flag.text[2:].partition("=")
-        if name not in supported:
-            raise _refused(statement, flag, name, supported)
+        if name not in (*supported, *switches):
+            raise _refused(statement, flag, name, (*supported, *switches))
         if name in found:
             raise flag.error(f"flag '--{name}' is given twice")
-        if not equals or len(flag.text) == len(name) + 3:
+        if name in switches:
+            _check_switch(flag, name)
+        elif not equals or len(flag.text) == len(name) + 3:
             raise flag.error(f"flag '--{name}' has no value", f"write --{name}=VALUE")
         found[name] = flag.part(len(name) + 3, len(flag.text))
     return found
+
+
+def _check_switch(flag: Word, name: str) -> None:
+    if flag.text not in (f"--{name}", f"--{name}=true", f"--{name}=false"):
+        raise flag.error(f"flag '--{name}' is either true or false", f"write --{name}")
 
 
 def _refused(statement: Statement, flag: Word, name: str, supported: tuple[str, ...]) -> Exception:

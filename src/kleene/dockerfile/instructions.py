@@ -85,6 +85,17 @@ class Copy(Instruction):
 
 
 @dataclass(frozen=True)
+class Add(Instruction):
+    """``ADD [--chown=] [--chmod=] [--checksum=] source… destination``; sources may be URLs and heredocs."""
+
+    sources: tuple[Word | Heredoc, ...]
+    destination: Word
+    chown: Word | None
+    chmod: Word | None
+    checksum: Word | None
+
+
+@dataclass(frozen=True)
 class Env(Instruction):
     """``ENV name=value …``: pairs of a name and a value, both to be expanded."""
 

@@ -14,6 +14,7 @@ from kleene.dockerfile.excerpt import nearest, quoted
 from kleene.dockerfile.flags import read_flags
 from kleene.dockerfile.heredoc import Heredoc
 from kleene.dockerfile.instructions import (
+    Add,
     Arg,
     Argument,
     Cmd,
@@ -67,8 +68,6 @@ def read_instruction(statement: Statement, reading: Reading) -> Instruction:
     reader = _READERS.get(statement.name)
     if reader is not None:
         return reader(statement, reading)
-    if statement.name == "ADD":
-        raise statement.keyword.error("instruction 'ADD' is not supported yet")
     near = nearest(statement.name, sorted(_READERS))
     hint = f"did you mean '{near}'?" if near else f"known are {', '.join(sorted(_READERS))}"
     raise statement.keyword.error(f"unknown instruction {quoted(statement.keyword.text)}", hint)
@@ -143,22 +142,33 @@ def _command(text: Word, reading: Reading) -> Command:
 
 
 def _copy(statement: Statement, _reading: Reading) -> Copy:
-    flags = read_flags(statement, "chown", "chmod", "from")
-    usage = "COPY SOURCE… DESTINATION"
+    flags = read_flags(statement, "chown", "chmod", "from", switches=("link",))
+    owner, mode, origin = (flags.get(name) for name in ("chown", "chmod", "from"))
+    return Copy(statement, *_sources(statement), owner, mode, origin)
+
+
+def _add(statement: Statement, _reading: Reading) -> Add:
+    flags = read_flags(statement, "chown", "chmod", "checksum", switches=("link",))
+    owner, mode, checksum = (flags.get(name) for name in ("chown", "chmod", "checksum"))
+    return Add(statement, *_sources(statement), owner, mode, checksum)
+
+
+def _sources(statement: Statement) -> tuple[tuple[Word | Heredoc, ...], Word]:
+    """What COPY and ADD take, and where it goes."""
+    usage = f"{statement.name} SOURCE… DESTINATION"
     arguments = _required(statement, usage)
     words = read_json(arguments)
     if words is None:
         words = split_blank(arguments)
     sources = _with_heredocs(words, statement.heredocs)
     if len(sources) < 2:
-        raise arguments.error("COPY has no destination", f"write {usage}")
+        raise arguments.error(f"{statement.name} has no destination", f"write {usage}")
     *rest, destination = sources
     if isinstance(destination, Heredoc):
         raise destination.start.word.error(
-            "a heredoc cannot be the destination of COPY", f"write {usage}"
+            f"a heredoc cannot be the destination of {statement.name}", f"write {usage}"
         )
-    owner, mode, origin = (flags.get(name) for name in ("chown", "chmod", "from"))
-    return Copy(statement, tuple(rest), destination, owner, mode, origin)
+    return tuple(rest), destination
 
 
 def _with_heredocs(
@@ -324,6 +334,7 @@ def _required(statement: Statement, usage: str) -> Word:
 
 
 _READERS: dict[str, Callable[[Statement, Reading], Instruction]] = {
+    "ADD": _add,
     "ARG": _arg,
     "CMD": _cmd,
     "COPY": _copy,

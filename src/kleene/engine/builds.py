@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import tempfile
 from collections.abc import Sequence
+from typing import IO
 
 import msgspec
 
 from kleene import names
 from kleene.build import plan as planning
+from kleene.build.adding import RemoteFile
 from kleene.build.config import ImageConfig
 from kleene.build.context import Context
 from kleene.build.digests import MemoryDigests
@@ -22,12 +26,16 @@ from kleene.engine import lookup, making
 from kleene.engine.build_container import Services
 from kleene.engine.build_stages import Stages
 from kleene.engine.core import Core
+from kleene.engine.download import open_url
 from kleene.engine.origins import Digests, Origins
 from kleene.errors import KleeneError
-from kleene.host.threads import in_thread
+from kleene.host import oserrors
+from kleene.host.threads import Stop, in_thread
 from kleene.metadata.images import ImageRecord, SnapshotRecord
 from kleene.names import ImageReference
 from kleene.schemas.images import ImageBuildConfig
+
+_CHUNK = 1024 * 1024
 
 Bases = dict[ImageReference, tuple[ImageRecord, SnapshotRecord]]
 """The images that a build refers to, with the snapshots that are meant."""
@@ -69,6 +77,7 @@ class Builds:
                 images=self._core.images,
                 context=context,
                 origins=origins,
+                fetch=self._fetch,
                 source=dockerfile.source,
                 emit=_quiet(emit) if config.quiet else emit,
                 environment=_cache_environment(config),
@@ -89,6 +98,26 @@ class Builds:
                 raise
             stages.keep(name, tag)
         return record.id
+
+    async def _fetch(self, url: str) -> RemoteFile:
+        """Fetch a file into one without a name, which goes with its last descriptor."""
+        file = tempfile.TemporaryFile(dir=self._core.platform.root)  # noqa: SIM115
+
+        def work(stop: Stop) -> str:
+            digest = hashlib.sha256()
+            with open_url(url) as remote:
+                while data := remote.stream.read(_CHUNK):
+                    stop.check()
+                    digest.update(data)
+                    _write(file, data)
+            file.flush()
+            return f"sha256:{digest.hexdigest()}"
+
+        try:
+            return RemoteFile(file, await in_thread(work))
+        except BaseException:
+            file.close()
+            raise
 
     async def _plan(
         self, config: ImageBuildConfig, dockerfile: Dockerfile
@@ -126,6 +155,13 @@ class Builds:
                         raise
                     raise word.error(error.message, error.hint) from error
         return found
+
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    try:
+        file.write(data)
+    except OSError as error:
+        raise oserrors.explain(error, "what was fetched cannot be kept") from error
 
 
 def _read(name: str, context: Context) -> Dockerfile:

@@ -1,0 +1,120 @@
+"""What ADD does beyond COPY: archives of the context are extracted, files of servers are written."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from kleene.build import copying
+from kleene.build.selection import Selection, Source
+from kleene.build.steps import AddStep, Url
+from kleene.errors import InvalidInput
+from kleene.host import archive, decompress, filedata, inroot, oserrors
+from kleene.host.threads import Stop, in_thread
+from kleene.host.treewalk import changed, signature
+
+_MODE = 0o600
+"""Of what came from a server (Dockerfile reference, "ADD")."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """What was fetched. ``digest``: ``sha256:HEX``."""
+
+    file: IO[bytes]
+    digest: str
+
+
+async def add(
+    root: Path, step: AddStep, selection: Selection, fetched: Sequence[tuple[Url, RemoteFile]]
+) -> None:
+    """Carry out an ADD.
+
+    Raises:
+        InvalidInput, Conflict, HostUnavailable: as :func:`copying.copy`, and for an archive that is damaged
+            or cannot be trusted.
+    """
+    found = await in_thread(lambda _: [s for s in selection.sources if _is_archive(selection, s)])
+    if found and (step.chown is not None or step.chmod is not None):
+        raise InvalidInput(
+            f"'{found[0].path}' is an archive: its files keep their owners and modes",
+            hint="leave --chown and --chmod out, and change them in a RUN",
+        )
+    others = tuple(source for source in selection.sources if source not in found)
+    rest = step if others else replace(step, sources=())
+    await copying.copy(root, rest, replace(selection, sources=others))
+    for source in found:
+        await in_thread(functools.partial(_extract, root, step, selection, source))
+    for url, file in fetched:
+        await asyncio.to_thread(_write, root, step, url, file)
+
+
+def _open(selection: Selection, source: Source) -> IO[bytes]:
+    try:
+        flags = os.O_RDONLY | os.O_NONBLOCK
+        fd = inroot.open_without_links(selection.root, source.path, flags)
+    except OSError as error:
+        raise changed(source.path) from error
+    file = open(fd, "rb", buffering=0)  # noqa: PTH123, SIM115 - a descriptor
+    if signature(os.fstat(fd)) != signature(source.entries[0].stat):
+        file.close()
+        raise changed(source.path)
+    return file
+
+
+def _is_archive(selection: Selection, source: Source) -> bool:
+    """Whether a file is a tar archive, by its content."""
+    if source.is_directory:
+        return False
+    with _open(selection, source) as file:
+        try:
+            content = decompress.open_stream(file, lambda _: None)
+            block = content.read(tarfile.BLOCKSIZE)
+            tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except (*decompress.ERRORS, tarfile.HeaderError, OSError):
+            return False
+    return True
+
+
+def _extract(root: Path, step: AddStep, selection: Selection, source: Source, stop: Stop) -> None:
+    copying.make_directory(root, step.destination)
+    fd = inroot.open_in_root(root, step.destination, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with _open(selection, source) as file:
+            archive.extract(file, fd, source.path, lambda _: stop.check())
+            if signature(os.fstat(file.fileno())) != signature(source.entries[0].stat):
+                raise changed(source.path)
+    finally:
+        os.close(fd)
+
+
+def _write(root: Path, step: AddStep, url: Url, fetched: RemoteFile) -> None:
+    into = step.into_directory or copying.is_directory(root, step.destination)
+    if into and not url.name:
+        raise InvalidInput(
+            f"'{step.destination}' is a directory, and the URL has no file name",
+            hint="name the file in the destination",
+        )
+    path = f"{step.destination.rstrip('/')}/{url.name}" if into else step.destination
+    copying.make_directory(root, path.rpartition("/")[0] or "/")
+    owner = copying.owner_of(root, step.chown or "")
+    try:
+        inroot.remove_file(root, path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        fd = inroot.open_in_root(root, path, flags, 0o600)
+        try:
+            source = fetched.file.fileno()
+            os.lseek(source, 0, os.SEEK_SET)
+            filedata.copy_data(source, fd, os.fstat(source))
+            os.fchown(fd, *owner)
+            os.fchmod(fd, _MODE if step.chmod is None else step.chmod)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise oserrors.explain(error, f"'{path}' cannot be written in the image") from error
