@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from tests.support.daemon import Daemon
 from tests.support.required import require
 from tests.support.rootfs import write_tar
 
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 TOOLS = {
     "mkfs.btrfs": "btrfs",
     "nft": "nftables",
@@ -22,6 +24,15 @@ TOOLS = {
     "conmon": "oci",
     "catatonit": "oci",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _orphans_go_to_process_1() -> None:
+    """A runtime in this process, as the contract tests have one, makes it the parent of orphans (prctl(2)).
+
+    Those of a daemon that is killed here must go to who reaps them: a container's init waits for that.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 @pytest.fixture(scope="session")
