@@ -6,7 +6,7 @@ Lasts for one test. Errors are the real ones, so that the API maps what it will 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,6 +18,7 @@ from kleene.runtime.driver import Output
 from kleene.schemas.containers import Container, ContainerConfig, ContainerInspect, ContainerSummary
 from kleene.schemas.execs import ExecConfig
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
+from kleene.schemas.logs import LogsConfig
 from kleene.schemas.networks import (
     EndPoint,
     EndPointConfig,
@@ -252,6 +253,26 @@ class FakeExecs:
         return exec_id
 
 
+class FakeLogs:
+    def __init__(self) -> None:
+        self.written: list[Output] = []
+        self.config: LogsConfig | None = None
+        self.endless = False
+        self.closed = asyncio.Event()
+
+    async def read(self, ref: str, config: LogsConfig, /) -> AsyncGenerator[Output, None]:
+        if ref == "nothing":
+            raise NotFound("container 'nothing' does not exist")
+        self.config = config
+        try:
+            for output in self.written:
+                yield output
+            if self.endless:
+                await asyncio.Event().wait()
+        finally:
+            self.closed.set()
+
+
 class FakeNetworks:
     def __init__(self) -> None:
         self.held: dict[str, Network] = {}
@@ -326,6 +347,7 @@ class FakeEngine:
         self.images = FakeImages()
         self.containers = FakeContainers()
         self.execs = FakeExecs()
+        self.logs = FakeLogs()
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
         self.failure: KleeneError | None = None

@@ -19,6 +19,7 @@ from kleene.cli.command import LazyGroup
         "ls": "listing:containers",
         "inspect": "inspection:container",
         "exec": "execution:exec_",
+        "logs": "logs:logs",
         "update": "container:update",
         "rename": "container:rename",
         "prune": "container:prune",

@@ -30,6 +30,7 @@ _SHORTCUTS = {
     "start": "execution:start",
     "stop": "container:stop",
     "restart": "execution:restart",
+    "logs": "logs:logs",
     "lsc": "listing:containers",
     "lsi": "listing:images",
     "lsn": "listing:networks",

@@ -150,7 +150,7 @@ class _Attachment:
         self._stream.flush()
         for event in self._stream.read():
             if isinstance(event, Output):
-                write_all(_STDERR if event.stream == STDERR else _STDOUT, event.data)
+                write_output(event)
             elif self._stream.ended:
                 self._last = event
 
@@ -168,6 +168,11 @@ class _Attachment:
         size = size_of(_STDOUT) or size_of(_STDIN)
         if size is not None and self._tty:
             self._stream.resize(size.rows, size.columns)
+
+
+def write_output(output: Output) -> None:
+    """Write what a process wrote to our standard output or error."""
+    write_all(_STDERR if output.stream == STDERR else _STDOUT, output.data)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

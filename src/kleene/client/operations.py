@@ -47,8 +47,9 @@ class Request(Protocol):
 class Containers:
     """Operations on containers. ``ref`` is an id, a unique prefix of one, or a name."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, stream: Callable[[str, Body], Stream]) -> None:
         self._request = request
+        self._stream = stream
 
     def create(self, config: Body, *, meanwhile: Callable[[], None] | None = None) -> str:
         """Create a container from a ``ContainerConfig``; its id."""
@@ -76,6 +77,10 @@ class Containers:
     def update(self, ref: str, config: Body) -> str:
         """Change what ``config`` (a ``ContainerConfig``) does not leave ``None``; the id."""
         return _id(self._request("POST", target("containers", ref, "update"), config))
+
+    def logs(self, ref: str, config: Body) -> Stream:
+        """What its processes wrote, by a ``LogsConfig``."""
+        return self._stream(target("containers", ref, "logs"), config)
 
     def prune(self) -> Ids:
         """Remove all stopped containers but the persistent ones; their ids."""
@@ -222,7 +227,7 @@ class JsonClient:
         self._address = parse_address(host)
         self._tls = tls or Tls()
         self._http = HttpConnection(self._address, self._tls, timeout)
-        self.containers = Containers(self._call)
+        self.containers = Containers(self._call, self._open_stream)
         self.execs = Execs(self._call, self._open_stream)
         self.images = Images(self._call, self._open_stream)
         self.networks = Networks(self._call)

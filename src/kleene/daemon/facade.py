@@ -6,7 +6,7 @@ whatever else they raise is a bug.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from kleene.build.events import Emit
@@ -14,6 +14,7 @@ from kleene.runtime.driver import Output
 from kleene.schemas.containers import ContainerConfig, ContainerInspect, ContainerSummary
 from kleene.schemas.execs import ExecConfig
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
+from kleene.schemas.logs import LogsConfig
 from kleene.schemas.networks import EndPointConfig, Network, NetworkConfig, NetworkInspect
 from kleene.schemas.system import Info
 from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect
@@ -83,6 +84,10 @@ class Execs(Protocol):
     async def stop(self, exec_id: str, /, *, force: bool, stop_container: bool) -> str: ...
 
 
+class Logs(Protocol):
+    def read(self, ref: str, config: LogsConfig, /) -> AsyncGenerator[Output, None]: ...
+
+
 class Networks(Protocol):
     async def create(self, config: NetworkConfig, /) -> str: ...
     async def list(self) -> NetworkList: ...
@@ -110,6 +115,8 @@ class EngineFacade(Protocol):
     def containers(self) -> Containers: ...
     @property
     def execs(self) -> Execs: ...
+    @property
+    def logs(self) -> Logs: ...
     @property
     def networks(self) -> Networks: ...
     @property

@@ -20,7 +20,10 @@ from kleene.runtime.driver import Output
 from kleene.schemas import stream
 from kleene.schemas.common import ErrorResponse
 
-Kind = Literal["exec", "build", "create"]
+Kind = Literal["exec", "logs", "build", "create"]
+_OF_PROCESSES = ("exec", "logs")
+"""Kinds whose output is what processes wrote, and nothing else."""
+
 Input = bytes | stream.ClientMessage
 Direction = Literal["stdout", "stderr"]
 
@@ -73,7 +76,7 @@ class Typed:
         self._kind = kind
 
     async def begin(self) -> None:
-        if self._kind == "exec":
+        if self._kind in _OF_PROCESSES:
             await self._send(stream.Starting())
 
     async def event(self, event: events.Event) -> None:
@@ -218,7 +221,7 @@ class Documented:
 
     async def _raw(self, direction: Direction, data: bytes) -> None:
         for part in _parts(data):
-            if self._kind == "exec":
+            if self._kind in _OF_PROCESSES:
                 await self._link.send(part)
             else:
                 await self._text(self._decoders[direction].decode(part))

@@ -10,6 +10,7 @@ from kleene.engine.endpoints import Endpoints
 from kleene.engine.execs import Execs
 from kleene.engine.images import Images
 from kleene.engine.lifecycle import Lifecycle
+from kleene.engine.logs import Logs
 from kleene.engine.networks import Networks
 from kleene.engine.platform import Platform
 from kleene.engine.reconcile import Reconciler
@@ -32,6 +33,7 @@ class Engine:
         services = Services(core, lifecycle, self.containers, endpoints, self.volumes)
         self.images = Images(core, services)
         self.execs = Execs(core, lifecycle, self.containers)
+        self.logs = Logs(core, lifecycle)
         self._reconciler = Reconciler(
             core,
             lifecycle,

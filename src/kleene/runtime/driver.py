@@ -10,10 +10,10 @@ What a driver owns lies under its state directory and in the kernel; it lasts un
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,35 @@ class Output:
 
     stream: Literal["stdout", "stderr"]
     data: bytes
+
+
+class LogRecord(NamedTuple):
+    """A part of what a process wrote, as the log has it.
+
+    Attributes:
+        data: a whole line with its end, or a part of one.
+        time: when it was written, in nanoseconds since the epoch.
+        begins: whether a line begins with it.
+    """
+
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+    time: int
+    begins: bool
+
+
+class Log(Protocol):
+    """What all instances of a container wrote, in the order of time. Its methods block."""
+
+    def history(self, *, lines: int | None, since: int = 0) -> Iterator[LogRecord]:
+        """What is there, at most the last ``lines``, none of it older than ``since`` (nanoseconds)."""
+        ...
+
+    def news(self) -> list[LogRecord]:
+        """What was written after that, each time; instances that are new count too."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Process(Protocol):
@@ -212,6 +241,10 @@ class RuntimeDriver(Protocol):
 
     def log_path(self, container: str, instance: str) -> Path:
         """Where the instance's output is kept."""
+        ...
+
+    def log(self, container: str) -> Log:
+        """The output of all its instances, as long as it is not forgotten."""
         ...
 
     async def containers(self) -> list[str]:

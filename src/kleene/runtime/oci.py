@@ -32,6 +32,7 @@ from kleene.runtime import (
 from kleene.runtime.attach import Attachment
 from kleene.runtime.driver import ContainerSpec, ProcessSpec, RuntimeCapabilities
 from kleene.runtime.kept import KeptProcess
+from kleene.runtime.logs import ContainerLog
 from kleene.runtime.records import Record, State, store
 from kleene.runtime.step import Pipes, StepProcess
 
@@ -313,6 +314,9 @@ class OciDriver:
 
     def log_path(self, container: str, instance: str) -> Path:
         return self._state.instance(container, instance).log
+
+    def log(self, container: str) -> ContainerLog:
+        return ContainerLog(self._state.kept / container, container)
 
     def _record(self, container: str) -> Record | None:
         """Of a container that is up."""

@@ -1,4 +1,5 @@
-"""Stream messages on the three WebSocket paths: ``/exec/start``, ``/images/build``, ``/images/create``.
+"""Stream messages on the WebSocket paths: ``/exec/start``, ``/images/build``, ``/images/create``,
+``/containers/ID/logs``.
 
 Two protocols share these paths. In both, the client's first frame is the JSON configuration.
 

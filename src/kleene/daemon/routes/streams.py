@@ -1,7 +1,8 @@
-"""The three WebSocket paths, and their description as GET operations in the OpenAPI document."""
+"""The WebSocket paths, and their description as GET operations in the OpenAPI document."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -13,12 +14,13 @@ from litestar.params import JSONBody
 
 from kleene.build.events import Emit, Event, Started
 from kleene.daemon.facade import EngineFacade
-from kleene.daemon.routes.common import Engine
+from kleene.daemon.routes.common import ContainerRef, Engine
 from kleene.daemon.stream_protocols import Reporter
 from kleene.daemon.streams import Inputs, Streams, relay, serve
 from kleene.schemas.common import ErrorResponse
 from kleene.schemas.execs import ExecStartConfig
 from kleene.schemas.images import ImageBuildConfig, ImageCreateConfig
+from kleene.schemas.logs import LogsConfig
 from kleene.schemas.stream import ClientMessage, Closing, ServerMessage, WebSocketMessage
 
 Socket = WebSocket[Any, Any, Any]
@@ -48,6 +50,21 @@ async def exec_start(socket: Socket, engine: Engine, streams: NamedDependency[St
         return await _start(engine, config, reporter, inputs)
 
     await serve(socket, streams, "exec", ExecStartConfig, operation)
+
+
+@websocket("/containers/{container_id:str}/logs")
+async def container_logs(
+    socket: Socket, engine: Engine, streams: NamedDependency[Streams], container_id: ContainerRef
+) -> None:
+    """Tell what the processes of a container wrote, and go on with it if that is wanted."""
+
+    async def operation(config: LogsConfig, reporter: Reporter, _: Inputs) -> Closing:
+        async with contextlib.aclosing(engine.logs.read(container_id, config)) as outputs:
+            async for output in outputs:
+                await reporter.output(output)
+        return Closing(message="end of the logs")
+
+    await serve(socket, streams, "logs", LogsConfig, operation)
 
 
 @websocket("/images/build")
@@ -155,6 +172,9 @@ def _refuse() -> NoReturn:
 async def _exec_body(data: JSONBody[ExecStartConfig]) -> None: ...
 
 
+async def _logs_body(container_id: ContainerRef, data: JSONBody[LogsConfig]) -> None: ...
+
+
 async def _build_body(data: JSONBody[ImageBuildConfig]) -> None: ...
 
 
@@ -163,6 +183,7 @@ async def _create_body(data: JSONBody[ImageCreateConfig]) -> None: ...
 
 handlers = [
     exec_start,
+    container_logs,
     image_build,
     image_create,
     _describe(
@@ -172,6 +193,14 @@ handlers = [
         "Start an execution instance. With `attach` its output is streamed until it ends, and the closing "
         "message tells whether its container stopped with it; a client that goes away only detaches.",
         _exec_body,
+    ),
+    _describe(
+        "/containers/{container_id:str}/logs",
+        "Container.Logs",
+        "container logs",
+        "Tell what the execution instances of a container wrote, in the order of time, those that have "
+        "ended too. With `follow` the stream goes on until the container stops.",
+        _logs_body,
     ),
     _describe(
         "/images/build",

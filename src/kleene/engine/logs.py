@@ -1,0 +1,124 @@
+"""What the processes of a container wrote, for somebody who asks later, or goes on listening."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from datetime import UTC, datetime
+
+from kleene.engine import lookup
+from kleene.engine.core import Core
+from kleene.engine.lifecycle import Lifecycle
+from kleene.errors import InvalidInput
+from kleene.host.threads import in_thread
+from kleene.metadata.containers import ContainerRecord
+from kleene.runtime.driver import Log, LogRecord, Output
+from kleene.schemas.logs import LogsConfig
+
+_SECOND = 1_000_000_000
+_INTERVAL = 0.1
+"""Seconds between two looks at logs that are followed."""
+
+_BATCH = 1000
+"""Records that are read at once: a megabyte or so of ordinary lines, 8 MiB at most."""
+
+_LARGEST_OUTPUT = 64 * 1024
+
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_AGO = re.compile(r"(?:\d+[dhms])+")
+
+
+class Logs:
+    """The logs of all containers."""
+
+    def __init__(self, core: Core, lifecycle: Lifecycle) -> None:
+        self._core = core
+        self._lifecycle = lifecycle
+
+    async def read(self, reference: str, config: LogsConfig) -> AsyncGenerator[Output, None]:
+        """The output of a container's instances, in the order of time.
+
+        Raises:
+            NotFound: no such container.
+            InvalidInput: ``since`` is no time.
+        """
+        record = lookup.container(self._core.containers, reference)
+        since = parse_since(config.since, time.time_ns())
+        log = self._core.platform.runtime.log(record.id)
+        try:
+            history = log.history(lines=config.tail, since=since)
+            async for records in _batches(history):
+                for output in render(records, timestamps=config.timestamps):
+                    yield output
+            if config.follow:
+                async for records in self._follow(record, log):
+                    for output in render(records, timestamps=config.timestamps):
+                        yield output
+        finally:
+            log.close()
+
+    async def _follow(self, record: ContainerRecord, log: Log) -> AsyncIterator[list[LogRecord]]:
+        while self._is_running(record):
+            if records := await in_thread(lambda _: log.news()):
+                yield records
+            else:
+                await asyncio.sleep(_INTERVAL)
+        # It is marked as stopped before the last of it is: what it wrote until then counts.
+        async with self._lifecycle.lock(record.id):
+            records = await in_thread(lambda _: log.news())
+        yield records
+
+    def _is_running(self, record: ContainerRecord) -> bool:
+        present = self._core.containers.containers.get(record.id)
+        return present is not None and present.running
+
+
+async def _batches(history: Iterator[LogRecord]) -> AsyncIterator[list[LogRecord]]:
+    while records := await in_thread(lambda _: list(itertools.islice(history, _BATCH))):
+        yield records
+
+
+def render(records: Iterable[LogRecord], *, timestamps: bool) -> Iterator[Output]:
+    """The bytes that were written; what follows on the same stream is put together."""
+    for stream, group in itertools.groupby(records, key=lambda record: record.stream):
+        data = bytearray()
+        for record in group:
+            if timestamps and record.begins:
+                data += format_time(record.time) + b" "
+            data += record.data
+            if len(data) >= _LARGEST_OUTPUT:
+                yield Output(stream, bytes(data))
+                data.clear()
+        if data:
+            yield Output(stream, bytes(data))
+
+
+def format_time(nanoseconds: int) -> bytes:
+    """ISO 8601 in UTC, to the nanosecond."""
+    seconds, rest = divmod(nanoseconds, _SECOND)
+    return datetime.fromtimestamp(seconds, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{rest:09}Z").encode()
+
+
+def parse_since(text: str, now: int) -> int:
+    """A time, or how long ago it was, in nanoseconds since the epoch; 0 for ``""``.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if not text:
+        return 0
+    if _AGO.fullmatch(text):
+        parts = re.findall(r"(\d+)([dhms])", text)
+        return now - sum(int(count) * _UNITS[unit] for count, unit in parts) * _SECOND
+    with contextlib.suppress(ValueError, OverflowError):
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return int(moment.timestamp() * 1_000_000) * 1000
+    raise InvalidInput(
+        f"'{text}' is not a time",
+        hint="write how long ago, as 1h30m, or ISO 8601, as 2026-11-24T08:00:00Z",
+    )

@@ -1,0 +1,108 @@
+"""Containers and their processes at the command line: what they wrote, how they end, what goes in and out."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.daemon import Daemon, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _no_containers_left(daemon: Daemon) -> Iterator[None]:
+    """Each test begins without containers."""
+    yield
+    if names := daemon.klee("lsc", "-aq").stdout.split():
+        daemon.klee("rmc", "-f", *names)
+
+
+def bytes_of(daemon: Daemon, *arguments: str) -> tuple[bytes, bytes]:
+    """The standard output and error of a ``klee`` command, as they are."""
+    done = subprocess.run(daemon.command(*arguments), capture_output=True, check=True, timeout=60)
+    return done.stdout, done.stderr
+
+
+# --- Logs
+
+
+def test_logs_are_the_bytes_that_were_written(daemon: Daemon) -> None:
+    script = "head -c 30000 /dev/urandom | tee /random; printf e >&2; printf end"
+    daemon.klee("run", "-d", "--name", "box", "tiny", "sh", "-c", f"{script}; sleep 600")
+    written = wait_until(
+        lambda: (
+            (found := bytes_of(daemon, "logs", "--tail", "all", "box"))[0].endswith(b"end")
+            and found
+        ),
+        "not all was logged",
+    )
+    random, _ = bytes_of(daemon, "exec", "-q", "box", "cat", "/random")
+    assert written == (random + b"end", b"e")
+
+
+def test_logs_of_all_runs_in_the_order_of_time(daemon: Daemon) -> None:
+    daemon.klee("run", "--name", "box", "tiny", "sh", "-c", "echo one; echo two")
+    daemon.klee("exec", "box", "echo", "three")
+    assert daemon.klee("logs", "box").stdout == "one\ntwo\nthree\n"
+    assert daemon.klee("logs", "--tail", "2", "box").stdout == "two\nthree\n"
+    assert daemon.klee("logs", "--tail", "0", "box").stdout == ""
+    assert daemon.klee("logs", "--since", "1h", "box").stdout == "one\ntwo\nthree\n"
+    assert daemon.klee("logs", "--since", "2099-01-01", "box").stdout == ""
+    for line in daemon.klee("logs", "--timestamps", "box").stdout.splitlines():
+        assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (one|two|three)", line)
+
+
+def test_logs_are_bounded_by_default(daemon: Daemon) -> None:
+    daemon.klee("run", "--name", "box", "tiny", "seq", "3000")
+    assert daemon.klee("logs", "box").stdout.split()[0] == "2001"
+    assert len(daemon.klee("logs", "--tail", "all", "box").stdout.split()) == 3000
+
+
+def test_logs_follow_until_the_container_stops(daemon: Daemon) -> None:
+    script = "echo begun; until test -e /go; do sleep 0.1; done; echo done"
+    daemon.klee("run", "-d", "--name", "box", "tiny", "sh", "-c", script)
+    following = daemon.popen("logs", "-f", "box")
+    assert following.stdout is not None
+    assert following.stdout.readline() == b"begun\n"
+    daemon.klee("exec", "-q", "box", "sh", "-c", "echo other; touch /go")
+    assert following.communicate(timeout=30)[0].splitlines() == [b"other", b"done"]
+    assert following.returncode == 0
+
+
+def test_logs_follow_a_container_that_is_removed_when_it_stops(daemon: Daemon) -> None:
+    script = "echo begun; until test -e /go; do sleep 0.1; done; seq 100"
+    daemon.klee("run", "-d", "--rm", "--name", "box", "tiny", "sh", "-c", script)
+    following = daemon.popen("logs", "-f", "box")
+    assert following.stdout is not None
+    assert following.stdout.readline() == b"begun\n"
+    daemon.klee("exec", "-q", "box", "touch", "/go")
+    assert following.communicate(timeout=30)[0].split()[-1] == b"100"
+
+
+def test_to_stop_following_leaves_the_container_alone(daemon: Daemon) -> None:
+    daemon.klee("run", "-d", "--name", "box", "tiny", "sh", "-c", "echo begun; sleep 600")
+    following = daemon.popen("logs", "-f", "box")
+    assert following.stdout is not None
+    assert following.stdout.readline() == b"begun\n"
+    os.kill(following.pid, signal.SIGINT)
+    assert following.communicate(timeout=30)[0].strip() == b""
+    assert following.returncode == 130
+    assert "running" in daemon.klee("lsc").stdout
+
+
+def test_logs_that_cannot_be_shown(daemon: Daemon) -> None:
+    daemon.klee("create", "--name", "box", "tiny", "true")
+    assert daemon.klee("logs", "box").stdout == ""
+    assert "no such container" in daemon.klee("logs", "none", check=False).stderr
+    assert (
+        "'noon' is not a time" in daemon.klee("logs", "--since", "noon", "box", check=False).stderr
+    )
+    wrong = daemon.klee("logs", "--tail", "few", "box", check=False)
+    assert wrong.status == 2
+    assert "'few' is neither a number of lines nor 'all'" in wrong.stderr
