@@ -359,3 +359,23 @@ def test_add_with_a_checksum(
     assert "the file has the checksum 'sha256:" in failed.stdout + failed.stderr
     absent = build(f"FROM tiny\nADD {url}x /f\n", "--rm", check=False)
     assert "404" in absent.stdout + absent.stderr
+
+
+# --- Explained
+
+
+def test_every_miss_is_explained(build: Build, context: Path) -> None:
+    (context / "file").write_text("1")
+    text = "FROM tiny\nARG a=1\nCOPY file /file\nRUN echo $a\nRUN true\n"
+
+    def reasons(*options: str) -> list[str]:
+        told = build(text, "--explain", *options).stdout.splitlines()
+        return [line for line in told if line.startswith(("--> cached:", "--> not cached:"))]
+
+    build(text)
+    assert all("cached: it was made in the build of image" in line for line in reasons())
+    follows = "--> not cached: a step before it was not in the cache"
+    assert reasons("--build-arg", "a=2")[1:] == ["--> not cached: variable 'a' changed", follows]
+    (context / "file").write_text("2")
+    assert reasons() == ["--> not cached: the files changed", follows, follows]
+    assert reasons("--no-cache") == ["--> not cached: the cache was not asked"] * 3

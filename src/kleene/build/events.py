@@ -31,12 +31,14 @@ class StepStarted:
 
 @dataclass(frozen=True)
 class StepFinished:
-    """A step is done. ``snapshot``: of the state after it, if it has one of its own."""
+    """A step is done. ``snapshot``: of the state after it, if it has one of its own; ``reason``: why it was
+    or was not in the cache, if it could have been."""
 
     number: int
     snapshot: str | None
     cached: bool
     seconds: float
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kleene import names
-from kleene.build import adding, copying
+from kleene.build import adding, copying, reasons
 from kleene.build.adding import RemoteFile
 from kleene.build.context import Context
 from kleene.build.events import BuildFailed, Emit, OutputWritten, StepFinished, StepStarted
@@ -69,6 +69,15 @@ EMPTY = State(None, "scratch")
 
 
 @dataclass(frozen=True)
+class Made:
+    """What came of a step: the snapshot of the state after it, if it has one, and how it was come by."""
+
+    snapshot: str | None
+    cached: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Workshop:
     """What a build works with.
 
@@ -116,6 +125,7 @@ class Solver:
         self._execute = execute
         self._use_cache = workshop.use_cache
         self._key = start.key
+        self._digest: str | None = None
         self._directories: list[WorkdirStep] = []
         self.has_dataset = False
         self.state = start
@@ -129,12 +139,14 @@ class Solver:
         for step in plan.steps:
             await self._shop.emit(StepStarted(step.number, self._shop.total, step.text))
             started = time.monotonic()
-            snapshot, cached = await self._guarded(step)
+            made = await self._guarded(step)
             self._shop.images.add_instruction(
-                InstructionRecord(self._shop.image_id, step.number, step.text, snapshot)
+                InstructionRecord(self._shop.image_id, step.number, step.text, made.snapshot)
             )
             seconds = time.monotonic() - started
-            await self._shop.emit(StepFinished(step.number, snapshot, cached, seconds))
+            await self._shop.emit(
+                StepFinished(step.number, made.snapshot, made.cached, seconds, made.reason)
+            )
         await self._finish(plan.steps[-1])
         return self.state
 
@@ -142,10 +154,11 @@ class Solver:
         """What the last steps left to the next one: directories, or an empty file system."""
         if self._directories or self.state.snapshot is None:
             position = (self._directories[-1] if self._directories else last).number
-            snapshot, _ = await self._made(lambda: asyncio.sleep(0))
-            self._shop.images.set_snapshot(self._shop.image_id, position, snapshot)
+            made = await self._made(None, lambda: asyncio.sleep(0))
+            assert made.snapshot is not None
+            self._shop.images.set_snapshot(self._shop.image_id, position, made.snapshot)
 
-    async def _guarded(self, step: Step) -> tuple[str | None, bool]:
+    async def _guarded(self, step: Step) -> Made:
         """Take a step; what goes wrong in it is told with its place in the Dockerfile."""
         try:
             return await self._step(step)
@@ -157,36 +170,47 @@ class Solver:
                 placed.message, hint=placed.hint, details=error.details or placed.details
             ) from error
 
-    async def _step(self, step: Step) -> tuple[str | None, bool]:
-        """Take one step; the snapshot of the state after it, if it has one, and whether it was there."""
+    async def _step(self, step: Step) -> Made:
+        """Take one step."""
         if isinstance(step, AddStep):
             return await self._add(step)
         if isinstance(step, CopyStep):
             return await self._copy(step)
         if isinstance(step, RunStep):
             self._change_key(step, None)
-            return await self._made(lambda: self._run(step))
+            return await self._made(step, lambda: self._run(step))
         self._key = step_key(self._key, step)
         if isinstance(step, WorkdirStep):
             self._directories.append(step)
-        return None, False
+        return Made(None, False)
 
     def _change_key(self, step: Step, digest: str | None) -> None:
         environment = self._shop.environment
+        self._digest = digest
         self._key = step_key(self._key, step, copied_digest=digest, environment=environment)
 
-    async def _made(self, work: Callable[[], Awaitable[None]]) -> tuple[str, bool]:
+    async def _made(self, step: Step | None, work: Callable[[], Awaitable[None]]) -> Made:
         """Find the state that bears the key, or make it."""
         images, stages = self._shop.images, self._shop.stages
         found = images.by_key(self._key, among=stages) if self._use_cache else None
         if found is not None:
             self.state = State(found, self._key)
             self._directories.clear()
-            return found.id, True
+            return Made(found.id, True, f"it was made in the build of image {found.image_id}")
+        environment = self._shop.environment
+        inputs = reasons.inputs(step, self._directories, self._digest, environment)
+        reason = self._why_not(inputs)
         self._use_cache = False
+        parent = self.state.key
         await self._prepare()
         await work()
-        return await self._snapshot(), False
+        return Made(await self._snapshot(parent, inputs), False, reason)
+
+    def _why_not(self, inputs: reasons.Inputs) -> str:
+        if not self._use_cache:
+            return reasons.FOLLOWS if self._shop.use_cache else reasons.NO_CACHE
+        known = self._shop.images.following(self.state.key)
+        return reasons.miss(inputs, [record.inputs for record in known])
 
     async def _prepare(self) -> None:
         """Have a dataset with the present state, and in it the directories that WORKDIR named."""
@@ -202,14 +226,14 @@ class Solver:
             await asyncio.to_thread(copying.make_workdir, root, step)
         self._directories.clear()
 
-    async def _snapshot(self) -> str:
-        record = SnapshotRecord(names.new_id(), self._stage_id, self._key)
+    async def _snapshot(self, parent: str, inputs: reasons.Inputs) -> str:
+        record = SnapshotRecord(names.new_id(), self._stage_id, self._key, parent, inputs)
         await self._shop.storage.snapshot(Snapshot(self._dataset, record.id))
         self._shop.images.snapshots.insert(record)
         self.state = State(record, self._key)
         return record.id
 
-    async def _add(self, step: AddStep) -> tuple[str, bool]:
+    async def _add(self, step: AddStep) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
         taken = await self._shop.context.select(step.sources)
         async with contextlib.AsyncExitStack() as files:
@@ -233,14 +257,14 @@ class Solver:
                     _check(fetched[0][1], step.checksum)
                 await adding.add(root, step, taken, fetched)
 
-            return await self._made(work)
+            return await self._made(step, work)
 
-    async def _copy(self, step: CopyStep) -> tuple[str, bool]:
+    async def _copy(self, step: CopyStep) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
         if step.origin is None:
             taken = await self._shop.context.select(step.sources)
             self._change_key(step, await taken.digest())
-            return await self._made(lambda: copying.copy(root, step, taken))
+            return await self._made(step, lambda: copying.copy(root, step, taken))
         name = f"stage {step.origin}" if isinstance(step.origin, int) else step.origin
         files = (self._shop.states[step.origin], name, step.sources)
         self._change_key(step, await self._shop.origins.digest(*files))
@@ -248,7 +272,7 @@ class Solver:
         async def copy() -> None:
             await copying.copy(root, step, await self._shop.origins.select(*files))
 
-        return await self._made(copy)
+        return await self._made(step, copy)
 
     async def _run(self, step: RunStep) -> None:
         process = await self._execute(

@@ -46,6 +46,9 @@ _INTERRUPTED = 130
     help="Build this stage, by name or number, instead of the last one.",
 )
 @click.option("--no-cache", is_flag=True, help="Run every step, though a snapshot of it exists.")
+@click.option(
+    "--explain", is_flag=True, help="Say of each step why it was or was not in the cache."
+)
 @click.option("--rm", is_flag=True, help="Remove what was built if the build fails.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the image's id.")
 @click.option(
@@ -68,7 +71,7 @@ def build(session: Session, /, **options: Any) -> int:
 
     config = build_config(options)
     live = session.fancy and options["progress"] == "auto"
-    view = choose_view(live=live, quiet=options["quiet"])
+    view = choose_view(live=live, quiet=options["quiet"], explain=options["explain"])
     try:
         with session.client.images.build(config) as stream:
             return show_build(stream, view, options["tag"])

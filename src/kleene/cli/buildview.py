@@ -48,11 +48,11 @@ class View(Protocol):
     def failed(self, failed: dict[str, Any]) -> None: ...
 
 
-def choose_view(*, live: bool, quiet: bool) -> View:
+def choose_view(*, live: bool, quiet: bool, explain: bool = False) -> View:
     """The view that was asked for and fits where output goes."""
     if quiet:
         return QuietView()
-    return LiveView() if live else PlainView()
+    return LiveView() if live and not explain else PlainView(explain=explain)
 
 
 def show_build(stream: Stream, view: View, tag: str) -> int:
@@ -140,9 +140,14 @@ class QuietView(_BareView):
 
 
 class PlainView(_BareView):
-    """A line for each event, and output as it comes: all on standard output, so that the order is kept."""
+    """A line for each event, and output as it comes: all on standard output, so that the order is kept.
 
-    def __init__(self) -> None:
+    Args:
+        explain: say why a step was or was not in the cache.
+    """
+
+    def __init__(self, *, explain: bool = False) -> None:
+        self._explain = explain
         self._at_line_start = True
 
     def started(self, image_id: str) -> None:
@@ -159,6 +164,9 @@ class PlainView(_BareView):
         if step["snapshot"]:
             how = "Using cached snapshot" if step["cached"] else "Snapshot created:"
             self._line(f"--> {how} @{step['snapshot']}")
+        if self._explain and step.get("reason"):
+            how = "cached" if step["cached"] else "not cached"
+            click.echo(f"--> {how}: {printable(step['reason'])}")
 
     def output(self, output: Output) -> None:
         """The running step wrote something."""

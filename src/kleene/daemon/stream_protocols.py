@@ -88,7 +88,11 @@ class Typed:
             case events.StepFinished():
                 await self._send(
                     stream.StepFinished(
-                        event.number, event.snapshot or "", event.cached, event.seconds
+                        event.number,
+                        event.snapshot or "",
+                        event.cached,
+                        event.seconds,
+                        event.reason,
                     )
                 )
             case events.OutputWritten():

@@ -16,6 +16,8 @@ from kleene.metadata.database import Database
 from kleene.metadata.table import Table
 from kleene.schemas.images import ImageSettings
 
+_COMPARED = 100
+
 
 @dataclass(frozen=True)
 class ImageRecord:
@@ -42,11 +44,20 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class SnapshotRecord:
-    """A row of ``snapshots``. ``image_id``: in whose dataset it lies; ``key``: of the build cache."""
+    """A row of ``snapshots``.
+
+    Attributes:
+        image_id: in whose dataset it lies.
+        key: of the build cache.
+        parent: key of the state before it.
+        inputs: what it was made of besides; to tell why another is not the same.
+    """
 
     id: str
     image_id: str
     key: str | None
+    parent: str | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
 
     @property
     def dataset(self) -> str:
@@ -99,6 +110,10 @@ class ImageStore:
             [key, *among],
         )
         return found[-1] if found else None
+
+    def following(self, key: str) -> list[SnapshotRecord]:
+        """The snapshots of states that were made from the one of this key, the newest first; some of them."""
+        return self.snapshots.where("parent = ?", [key])[-_COMPARED:][::-1]
 
     def instructions(self, image_id: str) -> list[InstructionRecord]:
         return self._instructions.where("image_id = ?", [image_id])

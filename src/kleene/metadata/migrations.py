@@ -28,8 +28,11 @@ CREATE UNIQUE INDEX images_by_nametag ON images (name, tag);
 CREATE TABLE snapshots (
     id       TEXT PRIMARY KEY,
     image_id TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
-    key      TEXT
+    key      TEXT,
+    parent   TEXT,
+    inputs   TEXT NOT NULL
 ) STRICT;
+CREATE INDEX snapshots_by_parent ON snapshots (parent);
 CREATE INDEX snapshots_by_key ON snapshots (key);
 CREATE INDEX snapshots_by_image ON snapshots (image_id);
 

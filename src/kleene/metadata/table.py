@@ -1,7 +1,7 @@
 """Records and rows: a frozen dataclass a table, its fields the columns.
 
-Lists and structs are stored as JSON and truth values as 0 and 1; everything else as it is. Column names come
-from the dataclass alone, never from outside.
+Lists, mappings and structs are stored as JSON and truth values as 0 and 1; everything else as it is. Column
+names come from the dataclass alone, never from outside.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Table(Generic[Record]):
         values: dict[str, Any] = {}
         for column in self._columns:
             kind, value = self._types[column], row[column]
-            if typing.get_origin(kind) is list or _is_struct(kind):
+            if typing.get_origin(kind) in (list, dict) or _is_struct(kind):
                 value = msgspec.json.decode(value, type=kind)
             elif kind is bool:
                 value = bool(value)
@@ -85,7 +85,7 @@ def _is_struct(kind: object) -> bool:
 
 
 def _encode(value: object) -> Value:
-    if isinstance(value, list | msgspec.Struct):
+    if isinstance(value, list | dict | msgspec.Struct):
         return msgspec.json.encode(value).decode()
     if isinstance(value, bool):
         return int(value)

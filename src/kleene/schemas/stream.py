@@ -53,19 +53,21 @@ class StepStarted(msgspec.Struct, tag="step_started"):
     instruction: str
 
 
-class StepFinished(msgspec.Struct, tag="step_finished"):
+class StepFinished(msgspec.Struct, tag="step_finished", omit_defaults=True):
     """Step ``number`` is done.
 
     Attributes:
         snapshot: id of the snapshot of the state after it; ``""`` if it has none of its own.
         cached: whether the state was taken from the cache.
         seconds: how long it took.
+        reason: why the state was or was not in the cache; ``""`` for a step without a state of its own.
     """
 
     number: int
     snapshot: str
     cached: bool
     seconds: float
+    reason: str = ""
 
 
 class Progress(msgspec.Struct, tag="progress"):

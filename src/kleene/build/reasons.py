@@ -1,0 +1,74 @@
+"""Why the cache does not have a state: what differs from the nearest that it has. Pure.
+
+What a state was made of is kept by name, each as a short digest: enough to compare, and nothing of what
+the user wrote is kept twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from kleene.build.steps import AddStep, CopyStep, RunStep, Step, WorkdirStep
+
+Inputs = dict[str, str]
+
+NO_CACHE = "the cache was not asked"
+FOLLOWS = "a step before it was not in the cache"
+NEW = "nothing was built from this state before"
+
+_SHOWN = 4
+
+
+def inputs(
+    step: Step | None, directories: Iterable[WorkdirStep], digest: str | None, environment: str
+) -> Inputs:
+    """What a state was made of, beside the state before.
+
+    Args:
+        step: that changes files; ``None`` for directories alone.
+        directories: that WORKDIR named since the state before.
+        digest: of what is copied.
+    """
+    found = {"the working directories": _short("".join(d.canonical() for d in directories))}
+    found["the options of the build container"] = _short(environment)
+    match step:
+        case RunStep():
+            found |= {"the command": _short(repr(step.args)), "the user": _short(step.user)}
+            found["the working directory"] = _short(step.cwd)
+            pairs = (entry.partition("=") for entry in step.env)
+            found |= {
+                f"variable '{name}'": _short(value)
+                for name, _, value in pairs
+                if name not in step.proxies
+            }
+        case CopyStep():
+            found["the instruction"] = _short(step.canonical())
+            what = (
+                "the files" if not isinstance(step, AddStep) else "the files or what the server has"
+            )
+            found[what] = _short(digest or "")
+    return found
+
+
+def miss(wanted: Mapping[str, str], earlier: Iterable[Mapping[str, str]]) -> str:
+    """Why a state is not in the cache.
+
+    Args:
+        earlier: what states that follow the same state were made of.
+    """
+    differences = [_different(wanted, known) for known in earlier]
+    if not differences:
+        return NEW
+    nearest = min(differences, key=len)
+    names = nearest[:_SHOWN] + ["more"] * (len(nearest) > _SHOWN)
+    text = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+    return f"{text} changed" if text else NEW
+
+
+def _different(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
