@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from kleene.build.platforms import host_platform, platform_arguments
 from kleene.dockerfile.document import Dockerfile, Stage
 from kleene.dockerfile.excerpt import nearest, quoted
 from kleene.dockerfile.expand import expand
@@ -47,12 +48,12 @@ class StageNode:
 
 
 def global_arguments(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> dict[str, str]:
-    """The values of the arguments before the first FROM.
+    """The values of the arguments before the first FROM, and of those that the platform gives.
 
     Raises:
         DockerfileError: a default cannot be expanded.
     """
-    values: dict[str, str] = {}
+    values = platform_arguments(host_platform())
     for argument in (a for arg in dockerfile.arguments for a in arg.arguments):
         if argument.name in build_args:
             values[argument.name] = build_args[argument.name]
@@ -98,9 +99,23 @@ class _Resolver:
                 self._named.setdefault(stage.base.alias, []).append(stage)
 
     def node(self, stage: Stage) -> StageNode:
+        self._check_platform(stage)
         words = (i.origin for i in stage.instructions if isinstance(i, Copy))
         origins = tuple((word, self._origin(word)) for word in words if word is not None)
         return StageNode(stage, self._base(stage), origins)
+
+    def _check_platform(self, stage: Stage) -> None:
+        word, host = stage.base.platform, host_platform()
+        if word is None:
+            return
+        wanted = expand(word, self._arguments, escape=self._dockerfile.escape)
+        # The variant may be left out; that of every arm64 is 'v8'.
+        variants = {"/".join(host.split("/")[:2]), host, f"{host}/v8" if "arm64" in host else host}
+        if wanted not in variants:
+            raise word.error(
+                f"platform {quoted(wanted)} is not this host's, which is '{host}'",
+                "leave --platform out",
+            )
 
     def replace_image_of(self, stage: Stage, image: ImageReference) -> None:
         """Follow FROM up to the stage that begins with an image, and give it another."""

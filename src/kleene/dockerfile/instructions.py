@@ -49,10 +49,11 @@ Command = ShellForm | ExecForm
 
 @dataclass(frozen=True)
 class From(Instruction):
-    """``FROM image [AS alias]``; the alias is in lower case."""
+    """``FROM [--platform=] image [AS alias]``; the alias is in lower case."""
 
     image: Word
     alias: str | None
+    platform: Word | None = None
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ from kleene.dockerfile.words import WHITESPACE, Word, first_blank, split_blank, 
 HEALTH_OPTIONS = ("interval", "timeout", "start-period", "start-interval", "retries")
 """The flags of HEALTHCHECK."""
 
+_ONLY_VALUE = {"network": "default", "security": "sandbox"}
+"""What flags of RUN must be, for now: what is the case without them."""
+
 _ARGUMENT_NAME = re.compile(r"""[^\s"'=$\\`]+""")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 
@@ -74,11 +77,11 @@ def read_instruction(statement: Statement, reading: Reading) -> Instruction:
 
 
 def _from(statement: Statement, _reading: Reading) -> From:
-    read_flags(statement)
+    platform = read_flags(statement, "platform").get("platform")
     arguments = _required(statement, "FROM NAME[:TAG][@SNAPSHOT]")
     words = split_blank(arguments)
     if len(words) == 1:
-        return From(statement, words[0], None)
+        return From(statement, words[0], None, platform)
     if words[1].text.upper() != "AS" or len(words) != 3:
         rest = arguments.part(words[1].start - arguments.start, len(arguments.text))
         raise rest.error(
@@ -91,11 +94,13 @@ def _from(statement: Statement, _reading: Reading) -> From:
             f"stage name {quoted(words[2].text)} is not valid",
             "begin with a letter; go on with letters, digits, '_', '.', '-'",
         )
-    return From(statement, words[0], alias)
+    return From(statement, words[0], alias, platform)
 
 
 def _run(statement: Statement, reading: Reading) -> Run:
-    read_flags(statement)
+    for name, value in read_flags(statement, *_ONLY_VALUE).items():
+        if value.text != _ONLY_VALUE[name]:
+            raise value.error(f"'--{name}={value.text}' is not supported yet")
     if statement.heredocs:
         return Run(statement, _with_bodies(statement))
     command = _command(_required(statement, _usage("RUN")), reading)
