@@ -32,6 +32,19 @@ class InvalidInput(KleeneError):
     """What was asked for cannot be understood or is not allowed."""
 
 
+class CommandNotStarted(InvalidInput):
+    """A command in a container does not exist or cannot be executed.
+
+    Args:
+        exit_code: what a shell would say: 127 if there is no such command, 126 if it cannot be executed
+            (POSIX, Shell Command Language, 2.8.2).
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, exit_code: int) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
 class NotFound(KleeneError):
     """The object that was named does not exist."""
 

@@ -15,7 +15,13 @@ from kleene.build.events import Emit
 from kleene.errors import Conflict, InvalidInput, KleeneError, NotFound
 from kleene.names import new_id
 from kleene.runtime.driver import Output
-from kleene.schemas.containers import Container, ContainerConfig, ContainerInspect, ContainerSummary
+from kleene.schemas.containers import (
+    Container,
+    ContainerConfig,
+    ContainerInspect,
+    ContainerProcess,
+    ContainerSummary,
+)
 from kleene.schemas.execs import ExecConfig
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
@@ -34,6 +40,7 @@ CREATED = "2026-01-01T00:00:00Z"
 Ids = list[str]
 ImageList = list[Image]
 ContainerList = list[ContainerSummary]
+ProcessList = list[ContainerProcess]
 NetworkList = list[Network]
 VolumeList = list[Volume]
 
@@ -159,6 +166,14 @@ class FakeContainers:
         self.calls.append(timeout)
         return self.find(ref).id
 
+    async def kill(self, ref: str, signal: str, /) -> str:
+        self.calls.append(signal)
+        return self.find(ref).id
+
+    async def top(self, ref: str, /) -> ProcessList:
+        made = self.find(ref)
+        return [ContainerProcess(6, 1, 4711, "root", CREATED, 0.25, made.cmd)]
+
     async def update(self, ref: str, config: ContainerConfig, /) -> str:
         made = self.find(ref)
         made.name = config.name or made.name
@@ -245,6 +260,11 @@ class FakeExecs:
             {"attach": attach, "start_container": start_container, "size": (rows, columns)}
         )
         return self.sessions[exec_id]
+
+    async def wait(self, container: str, /) -> int:
+        if container == "nothing":
+            raise NotFound("container 'nothing' does not exist")
+        return 7
 
     async def stop(self, exec_id: str, /, *, force: bool, stop_container: bool) -> str:
         if exec_id not in self.sessions:

@@ -15,7 +15,13 @@ DOCUMENTED: dict[str, Any] = json.loads(Path(__file__).with_name("documented_api
 """Facts of Kleene's public API description, version 0.0.1: paths, parameters, fields, types."""
 
 _LISTS = {name: each["items"] for name, each in DOCUMENTED["schemas"].items() if "items" in each}
-_STREAMS = {"/exec/start", "/images/build", "/images/create", "/containers/{container_id}/logs"}
+_STREAMS = {
+    "/exec/start",
+    "/images/build",
+    "/images/create",
+    "/containers/{container_id}/logs",
+    "/containers/{container_id}/wait",
+}
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, Any]]:

@@ -1,8 +1,9 @@
-"""The stream of a container's logs."""
+"""The streams of a container's logs, and of its end."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 
 from kleene.runtime.driver import Output
 from kleene.schemas.logs import LogsConfig
@@ -57,3 +58,18 @@ async def test_a_client_that_leaves_ends_the_reading(
     await stream.receive()
     stream.leave()
     await asyncio.wait_for(engine.logs.closed.wait(), 5)
+
+
+async def test_the_end_of_a_container(streamer: Streamer) -> None:
+    stream = await streamer.open("/containers/web/wait", typed=True)
+    stream.send({})
+    *_, last = await stream.rest()
+    told = json.loads(last)
+    assert (told["type"], told["exit_code"], told["container_stopped"]) == ("closing", 7, True)
+
+
+async def test_the_end_of_nothing(streamer: Streamer) -> None:
+    stream = await streamer.open("/containers/nothing/wait", typed=True)
+    stream.send({})
+    *_, last = await stream.rest()
+    assert json.loads(last)["type"] == "failed"

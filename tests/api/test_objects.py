@@ -30,6 +30,16 @@ async def test_container_from_creation_to_removal(api: Api, engine: FakeEngine) 
     assert await api.send("DELETE", f"/containers/{made}") == {"id": made}
 
 
+async def test_signals_to_a_container_and_its_processes(api: Api, engine: FakeEngine) -> None:
+    made = (await api.send("POST", "/containers/create", {"image": "web", "cmd": ["/s"]}))["id"]
+
+    assert await api.send("POST", f"/containers/{made}/kill") == {"id": made}
+    assert await api.send("POST", f"/containers/{made}/kill", signal="HUP") == {"id": made}
+    assert engine.containers.calls == ["SIGKILL", "HUP"]
+    (process,) = await api.send("GET", f"/containers/{made}/top")
+    assert (process["pid"], process["host_pid"], process["command"]) == (6, 4711, ["/s"])
+
+
 async def test_running_container_is_removed_by_force_only(api: Api, engine: FakeEngine) -> None:
     made = (await api.send("POST", "/containers/create", {"image": "web"}))["id"]
     engine.containers.held[made].running = True
@@ -111,6 +121,8 @@ async def test_daemon_tells_of_itself(api: Api) -> None:
         ("DELETE", "/containers/nothing"),
         ("GET", "/containers/nothing/inspect"),
         ("POST", "/containers/nothing/stop"),
+        ("POST", "/containers/nothing/kill"),
+        ("GET", "/containers/nothing/top"),
         ("GET", "/images/nothing/inspect"),
         ("DELETE", "/images/nothing"),
         ("GET", "/networks/nothing/inspect"),

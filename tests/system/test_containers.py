@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,57 @@ def test_logs_that_cannot_be_shown(daemon: Daemon) -> None:
     wrong = daemon.klee("logs", "--tail", "few", "box", check=False)
     assert wrong.status == 2
     assert "'few' is neither a number of lines nor 'all'" in wrong.stderr
+
+
+# --- The end of containers and their processes
+
+
+def test_wait_prints_exit_statuses(daemon: Daemon) -> None:
+    script = "until test -e /go; do sleep 0.1; done; exit 3"
+    daemon.klee("run", "-d", "--name", "box", "tiny", "sh", "-c", script)
+    daemon.klee("run", "-d", "--rm", "--name", "gone", "tiny", "sh", "-c", script)
+    waiting = daemon.popen("wait", "box", "gone")
+    daemon.klee("exec", "-q", "gone", "touch", "/go")
+    wait_until(lambda: "gone" not in daemon.klee("lsc", "-a").stdout, "it is not removed")
+    assert waiting.poll() is None
+    daemon.klee("exec", "-q", "box", "touch", "/go")
+    assert waiting.communicate(timeout=30)[0].split() == [b"3", b"3"]
+    assert waiting.returncode == 0
+    assert daemon.klee("wait", "box").stdout == "3\n"
+    none = daemon.klee("wait", "nothing", check=False)
+    assert none.status == 1
+    assert "no such container" in none.stderr
+
+
+def test_kill_sends_a_signal(daemon: Daemon) -> None:
+    script = "trap 'echo hup' HUP; touch /ready; while :; do sleep 0.1; done"
+    box = daemon.klee("run", "-d", "--name", "box", "tiny", "sh", "-c", script).id
+    daemon.klee("exec", "box", "sh", "-c", "until test -e /ready; do sleep 0.1; done")
+    assert daemon.klee("kill", "-s", "hup", "box").stdout.strip() == box
+    wait_until(lambda: daemon.klee("logs", "box").stdout == "hup\n", "no signal arrived")
+    assert "no such signal: 'LOUD'" in daemon.klee("kill", "-s", "LOUD", "box", check=False).stderr
+    daemon.klee("kill", "box")
+    assert daemon.klee("wait", "box").stdout == "137\n"
+    assert "is not running" in daemon.klee("kill", "box", check=False).stderr
+
+
+def test_top_lists_processes(daemon: Daemon) -> None:
+    daemon.klee("run", "-d", "--name", "box", "-u", "nobody", "tiny", "sleep", "600")
+    title, line = daemon.klee("top", "box").stdout.splitlines()
+    assert title.split() == ["PID", "PPID", "HOST", "PID", "USER", "STARTED", "CPU", "COMMAND"]
+    pid, _, host_pid, user, *_ = line.split()
+    assert user == "nobody"
+    assert line.endswith("sleep 600")
+    status = Path(f"/proc/{host_pid}/status").read_text()
+    assert f"NSpid:\t{host_pid}\t{pid}\n" in status
+    daemon.klee("kill", "box")
+    daemon.klee("wait", "box")
+    assert "is not running" in daemon.klee("top", "box", check=False).stderr
+
+
+@pytest.mark.parametrize(("command", "status"), [("nosuch", 127), ("/etc", 126)])
+def test_a_command_that_cannot_be_started(daemon: Daemon, command: str, status: int) -> None:
+    done = daemon.klee("run", "--name", "box", "tiny", command, check=False)
+    assert done.status == status
+    assert f"command '{command}'" in done.stderr
+    assert daemon.klee("exec", "box", command, check=False).status == status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,6 +78,47 @@ def create_container(
 def stop(session: Session, containers: Sequence[str]) -> int:
     """Stop containers: all of their processes."""
     return each(containers, session.client.containers.stop)
+
+
+@command(examples=("klee kill web", "klee kill -s HUP web db"))
+@click.option(
+    "--signal",
+    "-s",
+    default="SIGKILL",
+    show_default=True,
+    metavar="SIGNAL",
+    help="Name or number of the signal.",
+)
+@_NAMES
+@pass_session
+def kill(session: Session, containers: Sequence[str], signal: str) -> int:
+    """Send a signal to all processes of containers."""
+    return each(containers, lambda name: session.client.containers.kill(name, signal))
+
+
+@command(examples=("klee wait web", "klee wait $(klee lsc -q)"))
+@_NAMES
+@pass_session
+def wait(session: Session, containers: Sequence[str]) -> int:
+    """Wait until containers stop, and print their exit statuses.
+
+    That is the exit status of the container's process that ended last.
+    """
+    from kleene.client.failures import OperationFailed
+
+    with ExitStack() as stack:
+        # All are asked at once: one may be removed while another one is waited for.
+        streams = {
+            name: stack.enter_context(session.client.containers.wait(name)) for name in containers
+        }
+
+        def wait_for(name: str) -> str:
+            *_, last = streams[name]
+            if last["type"] == "failed":
+                raise OperationFailed(last)
+            return str(last["exit_code"])
+
+        return each(containers, wait_for)
 
 
 @command(examples=("klee rmc web", "klee container rm -f $(klee lsc -q)"))

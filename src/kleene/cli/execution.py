@@ -21,7 +21,7 @@ from kleene.cli.container import create_container
 from kleene.cli.options import COMMAND_LAST, creation_options, env, process_options, quiet
 from kleene.cli.output import each, print_error
 from kleene.cli.session import Session, pass_session
-from kleene.client.failures import OperationFailed
+from kleene.client.failures import OperationFailed, ProcessNotStarted
 from kleene.errors import Conflict, InvalidInput, KleeneError
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class _Process:
         if isinstance(last, int):
             return last
         if last["type"] == "failed":
-            raise OperationFailed(last)
+            raise ProcessNotStarted(last)
         if self.detach:
             return 0
         return self._tell_end(exec_id, last)

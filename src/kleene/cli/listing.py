@@ -1,4 +1,4 @@
-"""``klee lsc lsi lsn lsv``: lists of objects, as tables, ids or JSON."""
+"""``klee lsc lsi lsn lsv top``: lists of objects, as tables, ids or JSON."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ _NETWORKS = (
     Column("NAME", "bright_green", bold=True),
     Column("TYPE"),
     Column("SUBNET", "green"),
+)
+_PROCESSES = (
+    Column("PID", "cyan"),
+    Column("PPID"),
+    Column("HOST PID"),
+    Column("USER", "bright_green", bold=True),
+    Column("STARTED"),
+    Column("CPU"),
+    Column("COMMAND"),
 )
 _VOLUMES = (Column("VOLUME NAME", "bright_green", bold=True), Column("CREATED"))
 
@@ -109,6 +118,31 @@ def _status(container: dict[str, Any]) -> str:
         return "running"
     code = container.get("exit_code")
     return f"stopped ({code})" if code else "stopped"
+
+
+@command(examples=("klee top web", "klee top -q web"))
+@_options
+@click.argument("container")
+@pass_session
+def processes(session: Session, container: str, quiet: bool, form: str) -> None:
+    """List the processes of CONTAINER.
+
+    PID and PPID are what the container sees; HOST PID is for programs on the host.
+    """
+    objects = session.client.containers.top(container)
+    _show(session, objects, _PROCESSES, _process_row, quiet=quiet, form=form, key="pid")
+
+
+def _process_row(process: dict[str, Any]) -> list[str]:
+    return [
+        str(process["pid"]),
+        str(process["ppid"]),
+        str(process["host_pid"]),
+        process["user"],
+        age(process["started"]),
+        f"{process['cpu_seconds']:.2f} s",
+        " ".join(process["command"]),
+    ]
 
 
 @command(examples=("klee lsi", "klee image ls --format json"))

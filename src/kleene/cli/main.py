@@ -1,7 +1,7 @@
 """Entry point of ``klee``: the root command, exit statuses, and how errors are told.
 
 Exit status 0 is success, 1 a failure, 2 a command line that cannot be understood, 130 an interruption;
-``run``, ``exec`` and ``start`` pass on that of the process.
+``run``, ``exec`` and ``start`` pass on that of the process, or 126 or 127 if there is none.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from kleene.cli.command import LazyGroup, UsageError
 from kleene.cli.output import print_error, print_failure
 from kleene.cli.session import Session
 from kleene.cli.settings import THEMES
+from kleene.client.failures import ProcessNotStarted
 from kleene.errors import KleeneError
 
 INTERRUPTED = 130
@@ -31,6 +32,9 @@ _SHORTCUTS = {
     "stop": "container:stop",
     "restart": "execution:restart",
     "logs": "logs:logs",
+    "top": "listing:processes",
+    "wait": "container:wait",
+    "kill": "container:kill",
     "lsc": "listing:containers",
     "lsi": "listing:images",
     "lsn": "listing:networks",
@@ -114,7 +118,7 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except KleeneError as error:
         print_failure(error)
-        return 1
+        return error.exit_status if isinstance(error, ProcessNotStarted) else 1
     return status if isinstance(status, int) else 0
 
 

@@ -27,7 +27,7 @@ from kleene.client.operations import (
 )
 from kleene.client.streams import Stream
 from kleene.client.transport import Tls
-from kleene.schemas.containers import ContainerInspect, ContainerSummary
+from kleene.schemas.containers import ContainerInspect, ContainerProcess, ContainerSummary
 from kleene.schemas.images import Image
 from kleene.schemas.networks import Network, NetworkInspect
 from kleene.schemas.stream import ServerMessage
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kleene.client.operations import Body
 
 T = TypeVar("T")
+ProcessList = list[ContainerProcess]
 
 
 class TypedContainers(Containers):
@@ -50,6 +51,10 @@ class TypedContainers(Containers):
     def inspect(self, ref: str) -> ContainerInspect:
         """All that is known of a container."""
         return _decode(super().inspect(ref), ContainerInspect)
+
+    def top(self, ref: str) -> ProcessList:
+        """Its processes. Raises Conflict if it does not run."""
+        return _decode(super().top(ref), ProcessList)
 
 
 class TypedImages(Images):

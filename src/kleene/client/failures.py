@@ -41,6 +41,19 @@ class OperationFailed(KleeneError):
         self.failed = failed
 
 
+class ProcessNotStarted(OperationFailed):
+    """A process in a container could not be started.
+
+    Attributes:
+        exit_status: of the program that wanted it: 127 if there is no such command, 126 if it cannot be
+            executed, 1 for everything else.
+    """
+
+    def __init__(self, failed: dict[str, Any]) -> None:
+        super().__init__(failed)
+        self.exit_status = int(failed.get("exit_code") or 1)
+
+
 def cannot_connect(address: Address, error: OSError) -> KleeneError:
     """Why ``connect(2)``, name resolution or the TLS handshake failed."""
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):

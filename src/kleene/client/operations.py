@@ -82,6 +82,19 @@ class Containers:
         """What its processes wrote, by a ``LogsConfig``."""
         return self._stream(target("containers", ref, "logs"), config)
 
+    def wait(self, ref: str) -> Stream:
+        """Wait until it stops: the last message has the exit status."""
+        return self._stream(target("containers", ref, "wait"), {})
+
+    def kill(self, ref: str, signal: str = "SIGKILL") -> str:
+        """Send all of its processes a signal; its id. Raises Conflict if it does not run."""
+        query: dict[str, str | bool] = {"signal": signal}
+        return _id(self._request("POST", target("containers", ref, "kill", query=query)))
+
+    def top(self, ref: str) -> Any:
+        """Its processes. Raises Conflict if it does not run."""
+        return self._request("GET", target("containers", ref, "top"))
+
     def prune(self) -> Ids:
         """Remove all stopped containers but the persistent ones; their ids."""
         return _ids(self._request("POST", target("containers", "prune")))

@@ -11,7 +11,12 @@ from typing import Protocol
 
 from kleene.build.events import Emit
 from kleene.runtime.driver import Output
-from kleene.schemas.containers import ContainerConfig, ContainerInspect, ContainerSummary
+from kleene.schemas.containers import (
+    ContainerConfig,
+    ContainerInspect,
+    ContainerProcess,
+    ContainerSummary,
+)
 from kleene.schemas.execs import ExecConfig
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
@@ -23,6 +28,7 @@ from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect
 Ids = list[str]
 ImageList = list[Image]
 ContainerList = list[ContainerSummary]
+ProcessList = list[ContainerProcess]
 NetworkList = list[Network]
 VolumeList = list[Volume]
 
@@ -45,6 +51,8 @@ class Containers(Protocol):
     async def prune(self) -> Ids: ...
     async def stop(self, ref: str, /, *, timeout: float = 10.0) -> str: ...  # noqa: ASYNC109
     async def update(self, ref: str, config: ContainerConfig, /) -> str: ...
+    async def kill(self, ref: str, signal: str, /) -> str: ...
+    async def top(self, ref: str, /) -> ProcessList: ...
 
 
 class ExecResult(Protocol):
@@ -81,6 +89,7 @@ class Execs(Protocol):
         rows: int | None = None,
         columns: int | None = None,
     ) -> ExecSession: ...
+    async def wait(self, container: str, /) -> int: ...
     async def stop(self, exec_id: str, /, *, force: bool, stop_container: bool) -> str: ...
 
 

@@ -15,13 +15,13 @@ from kleene.build import events
 from kleene.daemon.inputs import decode
 from kleene.daemon.link import MAX_FRAME, Link
 from kleene.daemon.problems import problem_of
-from kleene.errors import InvalidInput
+from kleene.errors import CommandNotStarted, InvalidInput
 from kleene.runtime.driver import Output
 from kleene.schemas import stream
 from kleene.schemas.common import ErrorResponse
 
-Kind = Literal["exec", "logs", "build", "create"]
-_OF_PROCESSES = ("exec", "logs")
+Kind = Literal["exec", "logs", "wait", "build", "create"]
+_OF_PROCESSES = ("exec", "logs", "wait")
 """Kinds whose output is what processes wrote, and nothing else."""
 
 Input = bytes | stream.ClientMessage
@@ -119,7 +119,7 @@ class Typed:
                 details=problem.answer.details,
                 error_id=problem.answer.error_id,
                 data=(build.snapshot if build else None) or "",
-                exit_code=build.exit_code if build else None,
+                exit_code=_exit_code(error),
                 image_id=(build.image_id if build else None) or "",
             )
         )
@@ -271,6 +271,12 @@ def close_reason(kind: Literal["closing", "error"], message: str, data: str) -> 
             return close_reason(kind, message, "")
         # A character takes one byte at least and twelve at most: cut little, until it fits.
         shown = shown[: max(len(shown) - 1 - max(excess // 12, 1), 0)] + "…"
+
+
+def _exit_code(error: Exception) -> int | None:
+    if isinstance(error, events.BuildFailed | CommandNotStarted):
+        return error.exit_code
+    return None
 
 
 def _whole(answer: ErrorResponse) -> str:

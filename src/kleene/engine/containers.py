@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from kleene import names
-from kleene.build.signals import signal_number
+from kleene.build.signals import signal_name, signal_number
 from kleene.engine import lookup
-from kleene.engine.core import Core, now
+from kleene.engine.core import Core, iso_time, now
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.lifecycle import Lifecycle, jail_params
 from kleene.engine.volumes import Volumes, anonymous_mounts, kept_anonymous
@@ -22,11 +22,14 @@ from kleene.schemas.containers import (
     Container,
     ContainerConfig,
     ContainerInspect,
+    ContainerProcess,
     ContainerSummary,
     MountPoint,
     MountPointConfig,
 )
 from kleene.storage.driver import Snapshot
+
+ProcessList = list[ContainerProcess]  # the class has a method ``list``
 
 DEFAULT_GRACE = 10.0
 """Seconds between the request to end and the kill, as Docker has it."""
@@ -166,6 +169,52 @@ class Containers:
             if self._is_running(record):
                 await self._stop(record, timeout)
         return record.id
+
+    async def kill(self, reference: str, signal: str = "SIGKILL") -> str:
+        """Send every process of a container a signal, by its name or number.
+
+        Raises:
+            InvalidInput: there is no such signal.
+            Conflict: the container does not run.
+        """
+        record = self._running(reference)
+        name = signal_name(signal)
+        if name is None:
+            raise InvalidInput(
+                f"no such signal: '{signal}'", hint="write it as SIGTERM, TERM or 15"
+            )
+        await self._core.platform.runtime.signal_all(record.id, signal_number(name))
+        return record.id
+
+    async def top(self, reference: str) -> ProcessList:
+        """The processes of a container.
+
+        Raises:
+            Conflict: it does not run.
+        """
+        record = self._running(reference)
+        found = await self._core.platform.runtime.top(record.id)
+        return [
+            ContainerProcess(
+                pid=process.inner_pid,
+                ppid=process.inner_parent,
+                host_pid=process.pid,
+                user=process.user,
+                started=iso_time(process.started / 1e9),
+                cpu_seconds=process.cpu / 1e9,
+                command=list(process.args),
+            )
+            for process in found
+        ]
+
+    def _running(self, reference: str) -> ContainerRecord:
+        record = lookup.container(self._store, reference)
+        if not record.running:
+            raise Conflict(
+                f"container '{record.name}' is not running",
+                hint=f"start it first: klee start {record.name}",
+            )
+        return record
 
     def _is_running(self, record: ContainerRecord) -> bool:
         present = self._store.containers.get(record.id)

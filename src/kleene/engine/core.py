@@ -56,4 +56,9 @@ class Core:
 
 def now() -> str:
     """The present time, ISO 8601 in UTC, to the microsecond (so that it sorts)."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return iso_time(datetime.now(UTC).timestamp())
+
+
+def iso_time(moment: float) -> str:
+    """A time in seconds since the epoch, in the same way."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

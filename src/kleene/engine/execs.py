@@ -79,6 +79,22 @@ class ExecSession:
         return ExecResult(code, await self._lifecycle.wait_stopped(self.container_id))
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """A running instance, and the task that records how it ends."""
+
+    container: str
+    process: Process
+    ended: asyncio.Task[int]
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """Somebody who waits for a container to stop; ``code`` is that of the instance that ended last."""
+
+    code: int
+
+
 class Execs:
     """All execution instances of the daemon."""
 
@@ -87,7 +103,8 @@ class Execs:
         self._lifecycle = lifecycle
         self._containers = containers
         self._store = core.containers
-        self._processes: dict[str, Process] = {}
+        self._watched: dict[str, _Watched] = {}
+        self._waiters: dict[str, set[_Waiter]] = {}
 
     async def create(self, config: ExecConfig) -> str:
         """Describe a process to be started in a container; its id."""
@@ -179,18 +196,41 @@ class Execs:
         self, container: ContainerRecord, exec_id: str, process: Process
     ) -> asyncio.Task[int]:
         """Record how a running instance ends, and have its container go down when it is empty."""
-        self._processes[exec_id] = process
         self._lifecycle.supervise(container, self._containers.after_stop)
         work = self._record_end(container.id, exec_id, process)
-        return self._core.background(work, f"watch {exec_id}")
+        ended = self._core.background(work, f"watch {exec_id}")
+        self._watched[exec_id] = _Watched(container.id, process, ended)
+        return ended
 
     async def _record_end(self, container: str, exec_id: str, process: Process) -> int:
         code = await process.wait()
         with self._core.database.transaction():
             self._store.containers.update(container, exit_code=code)
             self._store.execs.delete(exec_id)
-        del self._processes[exec_id]
+        del self._watched[exec_id]
+        for waiter in self._waiters.get(container, ()):
+            waiter.code = code
         return code
+
+    async def wait(self, reference: str) -> int:
+        """Wait until a container stops; the exit status of its instance that ended last, 0 before the first.
+
+        Of a container that does not run, that is known already.
+        """
+        container = lookup.container(self._store, reference)
+        waiter = _Waiter(container.exit_code or 0)
+        waiters = self._waiters.setdefault(container.id, set())
+        waiters.add(waiter)
+        try:
+            await self._lifecycle.wait_down(container.id)
+            left = [w.ended for w in self._watched.values() if w.container == container.id]
+            if left:
+                await asyncio.wait(left)
+        finally:
+            waiters.discard(waiter)
+            if not waiters:
+                self._waiters.pop(container.id, None)
+        return waiter.code
 
     async def stop(self, exec_id: str, *, force: bool, stop_container: bool) -> str:
         """End an instance, by SIGTERM or by force, or the whole container it runs in."""
@@ -199,11 +239,11 @@ class Execs:
             grace = 0.0 if force else _GRACE
             await self._containers.stop(record.container_id, timeout=grace)
             return exec_id
-        process = self._processes.get(exec_id)
-        if process is None:
+        watched = self._watched.get(exec_id)
+        if watched is None:
             self._store.execs.delete(exec_id)
             return exec_id
-        await self._end(process, force)
+        await self._end(watched.process, force)
         return exec_id
 
     async def _end(self, process: Process, force: bool) -> None:

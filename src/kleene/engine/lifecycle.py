@@ -120,6 +120,11 @@ class Lifecycle:
                     await self.take_down(record)
         await then(record)
 
+    async def wait_down(self, container: str) -> None:
+        """Return when a container is marked as stopped; at once if it does not run."""
+        if (stopped := self._supervised.get(container)) is not None:
+            await stopped.wait()
+
     async def wait_stopped(self, container: str) -> bool:
         """After a process ended: whether the container stops with it. Waits until it is marked so."""
         stopped = self._supervised.get(container)

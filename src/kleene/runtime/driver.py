@@ -124,6 +124,28 @@ class Log(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class ProcessInfo:
+    """A process in a container, as the kernel tells of it.
+
+    Attributes:
+        pid: on the host.
+        inner_pid, inner_parent: its id and its parent's in the container; 0 for a parent outside.
+        user: its effective user, by the container's name for it, or by number.
+        started: nanoseconds since the epoch.
+        cpu: nanoseconds of processor time.
+        args: its command line; in brackets its name if it has none.
+    """
+
+    pid: int
+    inner_pid: int
+    inner_parent: int
+    user: str
+    started: int
+    cpu: int
+    args: Sequence[str]
+
+
 class Process(Protocol):
     """A running execution instance, as long as the daemon watches it."""
 
@@ -214,6 +236,10 @@ class RuntimeDriver(Protocol):
 
     async def processes(self, container: str) -> list[int]:
         """Process ids on the host of all that runs in the container, its init left out."""
+        ...
+
+    async def top(self, container: str) -> list[ProcessInfo]:
+        """The processes of a container, its init left out; blocks for some milliseconds at most."""
         ...
 
     async def wait_empty(self, container: str) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import re
 
-from kleene.errors import CommandFailed, InvalidInput, KleeneError, NotFound
+from kleene.errors import CommandFailed, CommandNotStarted, KleeneError, NotFound
 from kleene.runtime.driver import ProcessSpec
+
+NO_COMMAND, CANNOT_EXECUTE = 127, 126
+"""What a shell would say (POSIX, Shell Command Language, 2.8.2)."""
 
 # First match counts. What stands before "$PATH" or an errno's text tells which of the two paths is meant.
 _CAUSES: tuple[tuple[str, str], ...] = (
@@ -51,25 +54,31 @@ def not_started(container: str, spec: ProcessSpec, runtime: str, text: str) -> K
     if cause == "down":
         return NotFound(f"container '{container}' is not running", hint=f"klee start {container}")
     if cause == "cwd":
-        return InvalidInput(
+        return CommandNotStarted(
             f"working directory '{spec.cwd}' cannot be entered by user '{spec.user or 'root'}'",
             hint="choose another one with WORKDIR, or make it accessible to that user",
+            exit_code=CANNOT_EXECUTE,
         )
     if cause == "missing":
-        return InvalidInput(
+        return CommandNotStarted(
             f"command '{command}' does not exist in container '{container}'",
             hint="check its spelling, PATH, and for a script the interpreter in its first line",
+            exit_code=NO_COMMAND,
         )
     if cause == "not executable":
-        return InvalidInput(
+        return CommandNotStarted(
             f"command '{command}' may not be executed by user '{spec.user or 'root'}'",
             hint=f"make it executable: chmod a+x {command}",
+            exit_code=CANNOT_EXECUTE,
         )
     if cause == "format":
-        return InvalidInput(
+        return CommandNotStarted(
             f"command '{command}' is not a program for this machine",
             hint="a script begins with '#!' and its interpreter",
+            exit_code=CANNOT_EXECUTE,
         )
     if cause == "arguments":
-        return InvalidInput(f"command '{command}' has arguments that cannot be passed on")
+        return CommandNotStarted(
+            f"command '{command}' has arguments that cannot be passed on", exit_code=CANNOT_EXECUTE
+        )
     return CommandFailed([runtime, "exec"], 1, text)

@@ -26,11 +26,12 @@ from kleene.runtime import (
     jail_params,
     oci_spec,
     pidfd,
+    proctable,
     programs,
     users,
 )
 from kleene.runtime.attach import Attachment
-from kleene.runtime.driver import ContainerSpec, ProcessSpec, RuntimeCapabilities
+from kleene.runtime.driver import ContainerSpec, ProcessInfo, ProcessSpec, RuntimeCapabilities
 from kleene.runtime.kept import KeptProcess
 from kleene.runtime.logs import ContainerLog
 from kleene.runtime.records import Record, State, store
@@ -162,6 +163,13 @@ class OciDriver:
         record = self._state.record(container)
         init = record.pid if record else 0
         return [pid for pid in self._groups.pids(container) if pid != init]
+
+    async def top(self, container: str) -> list[ProcessInfo]:
+        record = self._record(container)
+        if record is None:
+            raise _not_up(container)
+        names = users.names(Path(f"/proc/{record.pid}/root"))
+        return list(proctable.read(await self.processes(container), names))
 
     async def wait_empty(self, container: str) -> None:
         while pids := await self.processes(container):

@@ -56,6 +56,14 @@ def resolve(root: inroot.Root, text: str) -> Identity:
     return Identity(user.uid, user.gid, tuple(sorted(groups - {user.gid})), user.home)
 
 
+def names(root: inroot.Root) -> dict[int, str]:
+    """The container's names of its users, by their numbers; the first one counts."""
+    found: dict[int, str] = {}
+    for user in _users(root):
+        found.setdefault(user.uid, user.name)
+    return found
+
+
 def _find_user(root: inroot.Root, wanted: str, text: str) -> _User:
     users = list(_users(root))
     for user in users:

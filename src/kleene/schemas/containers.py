@@ -138,6 +138,32 @@ class ContainerSummary(Container, kw_only=True):
     jid: int | None = None
 
 
+class ContainerProcess(msgspec.Struct):
+    """A process that runs in a container.
+
+    Attributes:
+        pid: in the container.
+        ppid: its parent's in the container; 0 if that is outside.
+        host_pid: on the host.
+        user: the container's name of the user, or the number.
+        started: ISO 8601 in UTC.
+        cpu_seconds: processor time.
+        command: its command line; in brackets its name if it has none.
+    """
+
+    pid: int
+    ppid: int
+    host_pid: int
+    user: str
+    started: str
+    cpu_seconds: float
+    command: list[str]
+
+
+class WaitConfig(msgspec.Struct):
+    """First frame of ``/containers/ID/wait``: nothing but ``{}``."""
+
+
 class ContainerInspect(msgspec.Struct):
     """All that is known of a container."""
 

@@ -1,5 +1,5 @@
 """Stream messages on the WebSocket paths: ``/exec/start``, ``/images/build``, ``/images/create``,
-``/containers/ID/logs``.
+``/containers/ID/logs``, ``/containers/ID/wait``.
 
 Two protocols share these paths. In both, the client's first frame is the JSON configuration.
 
@@ -85,7 +85,8 @@ class Closing(msgspec.Struct, tag="closing", kw_only=True):
     Attributes:
         message: for people.
         data: id of the image that was made, or of the execution instance.
-        exit_code: of a process: its exit status, 128 + n if signal n ended it; ``None`` otherwise.
+        exit_code: of a process: its exit status, 128 + n if signal n ended it; of a container: that of
+            its process that ended last; ``None`` otherwise.
         container_stopped: of a process: whether its container stopped with it.
         detached: the process was only started, not waited for.
     """
@@ -102,7 +103,8 @@ class Failed(msgspec.Struct, tag="failed", kw_only=True):
 
     Attributes:
         data: of a build: the last good snapshot, ``""`` if there is none.
-        exit_code: of a build: exit status of the command that failed.
+        exit_code: of a build: exit status of the command that failed; of a process that could not be
+            started: 127 if there is no such command, 126 if it cannot be executed.
         image_id: of a build: the image that was kept as ``NAME:failed``; ``""`` if none was.
         error_id: for an error inside the daemon: the id under which its log has the traceback.
     """

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kleene.errors import CommandFailed, InvalidInput, KleeneError, NotFound
+from kleene.errors import CommandFailed, CommandNotStarted, InvalidInput, KleeneError, NotFound
 from kleene.runtime.driver import ProcessSpec
 from kleene.runtime.failures import messages, not_started
 
@@ -41,6 +41,21 @@ def test_causes(text: str, kind: type[KleeneError], words: str) -> None:
     error = not_started("c", ProcessSpec(["x"], cwd="/w", user="ann"), "runc", text)
     assert isinstance(error, kind)
     assert words in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("executable file not found in $PATH", 127),
+        ("stat /x: no such file or directory", 127),
+        ("exec: permission denied", 126),
+        ("exec format error", 126),
+    ],
+)
+def test_exit_statuses_are_those_of_a_shell(text: str, status: int) -> None:
+    error = not_started("c", ProcessSpec(["x"]), "runc", text)
+    assert isinstance(error, CommandNotStarted)
+    assert error.exit_code == status
 
 
 def test_only_errors_of_a_log_are_told() -> None:

@@ -9,7 +9,12 @@ from litestar.params import JSONBody, QueryParameter
 
 from kleene.daemon.routes.common import ContainerRef, Engine, errors
 from kleene.schemas.common import IdResponse
-from kleene.schemas.containers import ContainerConfig, ContainerInspect, ContainerSummary
+from kleene.schemas.containers import (
+    ContainerConfig,
+    ContainerInspect,
+    ContainerProcess,
+    ContainerSummary,
+)
 
 
 @post(
@@ -93,6 +98,33 @@ async def stop(
 
 
 @post(
+    "/{container_id:str}/kill",
+    status_code=200,
+    operation_id="Container.Kill",
+    summary="container kill",
+    responses=errors(404, 409),
+)
+async def kill(
+    engine: Engine,
+    container_id: ContainerRef,
+    signal: Annotated[str, QueryParameter(description="Name or number of the signal.")] = "SIGKILL",
+) -> IdResponse:
+    """Send a signal to every process of a container."""
+    return IdResponse(await engine.containers.kill(container_id, signal))
+
+
+@get(
+    "/{container_id:str}/top",
+    operation_id="Container.Top",
+    summary="container top",
+    responses=errors(404, 409),
+)
+async def top(engine: Engine, container_id: ContainerRef) -> list[ContainerProcess]:
+    """List the processes of a container."""
+    return await engine.containers.top(container_id)
+
+
+@post(
     "/{container_id:str}/update",
     operation_id="Container.Update",
     summary="container update",
@@ -105,4 +137,6 @@ async def update(
     return IdResponse(await engine.containers.update(container_id, data))
 
 
-router = Router("/containers", route_handlers=[create, list_, prune, remove, inspect, stop, update])
+router = Router(
+    "/containers", route_handlers=[create, list_, prune, remove, inspect, stop, kill, top, update]
+)

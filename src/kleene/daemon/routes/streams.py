@@ -18,6 +18,7 @@ from kleene.daemon.routes.common import ContainerRef, Engine
 from kleene.daemon.stream_protocols import Reporter
 from kleene.daemon.streams import Inputs, Streams, relay, serve
 from kleene.schemas.common import ErrorResponse
+from kleene.schemas.containers import WaitConfig
 from kleene.schemas.execs import ExecStartConfig
 from kleene.schemas.images import ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
@@ -65,6 +66,23 @@ async def container_logs(
         return Closing(message="end of the logs")
 
     await serve(socket, streams, "logs", LogsConfig, operation)
+
+
+@websocket("/containers/{container_id:str}/wait")
+async def container_wait(
+    socket: Socket, engine: Engine, streams: NamedDependency[Streams], container_id: ContainerRef
+) -> None:
+    """Wait until a container stops, and tell how."""
+
+    async def operation(config: WaitConfig, reporter: Reporter, _: Inputs) -> Closing:
+        code = await engine.execs.wait(container_id)
+        return Closing(
+            message=f"container {container_id} exited with exit-code {code}",
+            exit_code=code,
+            container_stopped=True,
+        )
+
+    await serve(socket, streams, "wait", WaitConfig, operation)
 
 
 @websocket("/images/build")
@@ -175,6 +193,9 @@ async def _exec_body(data: JSONBody[ExecStartConfig]) -> None: ...
 async def _logs_body(container_id: ContainerRef, data: JSONBody[LogsConfig]) -> None: ...
 
 
+async def _wait_body(container_id: ContainerRef, data: JSONBody[WaitConfig]) -> None: ...
+
+
 async def _build_body(data: JSONBody[ImageBuildConfig]) -> None: ...
 
 
@@ -184,6 +205,7 @@ async def _create_body(data: JSONBody[ImageCreateConfig]) -> None: ...
 handlers = [
     exec_start,
     container_logs,
+    container_wait,
     image_build,
     image_create,
     _describe(
@@ -201,6 +223,14 @@ handlers = [
         "Tell what the execution instances of a container wrote, in the order of time, those that have "
         "ended too. With `follow` the stream goes on until the container stops.",
         _logs_body,
+    ),
+    _describe(
+        "/containers/{container_id:str}/wait",
+        "Container.Wait",
+        "container wait",
+        "Wait until a container stops. The closing message tells the exit status of its execution instance "
+        "that ended last, 0 if there was none; at once if the container does not run.",
+        _wait_body,
     ),
     _describe(
         "/images/build",
