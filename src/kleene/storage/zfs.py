@@ -3,10 +3,8 @@
 Owns the root dataset, which outlives the daemon::
 
     ROOT/A/B             a dataset, mounted at MOUNTPOINT/A/B
-    ROOT/_trash/RANDOM   what was destroyed while others need it, or is on its way in; not mounted
-    …@_kleene_RANDOM     a snapshot that only its clones need
-
-A snapshot with clones cannot be destroyed, so it goes out of sight: :mod:`kleene.storage.zfs_trash`.
+    ROOT/_trash/RANDOM   what is on its way in, or was in use when it was destroyed; not mounted
+    …@_kleene_RANDOM     a snapshot that only its clones need: see :mod:`kleene.storage.zfs_trash`
 """
 
 from __future__ import annotations
@@ -19,14 +17,14 @@ from contextlib import AsyncExitStack
 from itertools import islice
 from pathlib import Path
 
-from kleene.errors import HostUnavailable, InvalidInput, NotFound
+from kleene.errors import Conflict, HostUnavailable, InvalidInput, NotFound
 from kleene.storage import zfs_command as zfs
 from kleene.storage import zfs_stream
 from kleene.storage.compare import changes
 from kleene.storage.driver import Change, Snapshot, StorageCapabilities, Usage
 from kleene.storage.layout import dataset_parts, taken
 from kleene.storage.settle import settled
-from kleene.storage.zfs_trash import Names, Trash, hidden, is_hidden, snapshots
+from kleene.storage.zfs_trash import Names, Trash, hidden, is_hidden
 
 _FULL_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.:-]*(/[a-zA-Z0-9_.:][a-zA-Z0-9_.:-]*)*")
 _BATCH = 512
@@ -38,7 +36,8 @@ class ZfsDriver:
 
     def __init__(self, root: str, mountpoint: Path) -> None:
         self._names = Names(root, mountpoint)
-        self._trash = Trash(self._names)
+        self._zfs = zfs.Zfs()
+        self._trash = Trash(self._names, self._zfs)
         self._groups: set[str] = set()
 
     @staticmethod
@@ -51,7 +50,7 @@ class ZfsDriver:
         """
         pool = _checked_name(root).partition("/")[0]
         try:
-            await zfs.call("list", "-H", "-o", "name", pool, subject=f"pool '{pool}'")
+            await zfs.Zfs().call("list", "-H", "-o", "name", pool, subject=f"pool '{pool}'")
         except NotFound as error:
             raise HostUnavailable(
                 f"storage pool '{pool}' does not exist", hint="list the pools: zpool list"
@@ -81,23 +80,24 @@ class ZfsDriver:
         names.mountpoint.mkdir(mode=0o700, parents=True, exist_ok=True)
         where = f"mountpoint={names.mountpoint}"
         await self._have(names.root, "-p", "-o", where, "-o", "canmount=off", "-o", "atime=off")
-        present = await zfs.properties(names.root, "mountpoint", subject="storage pool")
+        present = await self._zfs.properties(names.root, "mountpoint", subject="storage pool")
         if present != [str(names.mountpoint)]:
-            await zfs.call("set", where, names.root, subject="storage pool")
+            await self._zfs.call("set", where, names.root, subject="storage pool")
         await self._have(names.trash, "-o", "mountpoint=none", "-o", "canmount=off")
         await self._trash.sweep()
         await self._mount_all()
 
     async def _have(self, name: str, *options: str) -> None:
         """Make a dataset that is never mounted itself, unless it is there."""
-        if (await zfs.run("list", "-H", "-o", "name", name)).status != 0:
-            await zfs.call("create", *options, name, subject=f"dataset '{name}'")
+        if (await self._zfs.run("list", "-H", "-o", "name", name)).status != 0:
+            with contextlib.suppress(Conflict):  # somebody else was quicker
+                await self._zfs.call("create", *options, name, subject=f"dataset '{name}'")
 
     async def _mount_all(self) -> None:
         wanted = ["-r", "-t", "filesystem", "-o", "name,mounted", self._names.root]
-        for name, mounted in await zfs.listing(wanted, subject="storage pool"):
+        for name, mounted in await self._zfs.listing(wanted, subject="storage pool"):
             if mounted == "no" and self._own(name) is not None:
-                await zfs.call("mount", name, subject=f"dataset '{name}'")
+                await self._zfs.call("mount", name, subject=f"dataset '{name}'")
 
     def _own(self, name: str) -> str | None:
         """The dataset that a full name stands for, or ``None`` if it is none of the contract's."""
@@ -140,11 +140,11 @@ class ZfsDriver:
     async def _make_mounted(
         self, name: str, command: tuple[str, ...], subject: str, source: str | None
     ) -> None:
-        done = await zfs.run(*command, name)
+        done = await self._zfs.run(*command, name)
         if done.status == 0:
             return
         if b"successfully created" in done.stderr:  # "... but not mounted"
-            await zfs.run("destroy", name)
+            await self._zfs.run("destroy", name)
         raise zfs.meaning(done, subject, source)
 
     async def _have_group(self, dataset: str) -> None:
@@ -157,7 +157,7 @@ class ZfsDriver:
         name = self._names.snapshot(snapshot)
         subject, source = f"snapshot '{snapshot}'", f"dataset '{snapshot.dataset}'"
         await settled(
-            zfs.call("snapshot", name, subject=subject, source=source),
+            self._zfs.call("snapshot", name, subject=subject, source=source),
             undo=lambda: self.destroy_snapshot(snapshot),
         )
 
@@ -170,22 +170,24 @@ class ZfsDriver:
     async def exists(self, dataset: str) -> bool:
         name = self._names.dataset(dataset)
         try:
-            await zfs.call("list", "-H", "-o", "name", name, subject=f"dataset '{dataset}'")
+            await self._zfs.call("list", "-H", "-o", "name", name, subject=f"dataset '{dataset}'")
         except NotFound:
             return False
         return True
 
     async def datasets(self) -> list[str]:
         wanted = ["-r", "-t", "filesystem", "-o", "name", self._names.root]
-        rows = await zfs.listing(wanted, subject="storage pool")
+        rows = await self._zfs.listing(wanted, subject="storage pool")
         return sorted(found for (name,) in rows if (found := self._own(name)) is not None)
 
     async def snapshots(self, dataset: str) -> list[str]:
-        found = await snapshots(self._names.dataset(dataset), subject=f"dataset '{dataset}'")
+        found = await self._zfs.snapshots(
+            self._names.dataset(dataset), subject=f"dataset '{dataset}'"
+        )
         return sorted(name.partition("@")[2] for name in found if not is_hidden(name))
 
     async def usage(self, dataset: str) -> Usage:
-        exclusive, referenced = await zfs.properties(
+        exclusive, referenced = await self._zfs.properties(
             self._names.dataset(dataset),
             *("usedbydataset", "referenced"),
             subject=f"dataset '{dataset}'",
@@ -193,20 +195,20 @@ class ZfsDriver:
         return Usage(exclusive=int(exclusive), referenced=int(referenced))
 
     async def pool_free(self) -> int:
-        (free,) = await zfs.properties(self._names.root, "available", subject="storage pool")
+        (free,) = await self._zfs.properties(self._names.root, "available", subject="storage pool")
         return int(free)
 
     async def set_quota(self, dataset: str, limit: int | None) -> None:
         value = "none" if limit is None else str(limit)
         name = self._names.dataset(dataset)
-        await zfs.call("set", f"refquota={value}", name, subject=f"dataset '{dataset}'")
+        await self._zfs.call("set", f"refquota={value}", name, subject=f"dataset '{dataset}'")
 
     async def copy_foreign(self, source: str, dataset: str) -> None:
         subject, frozen = f"dataset '{dataset}'", hidden(_checked_name(source))
         await self._check_free(dataset)
         async with AsyncExitStack() as stack:
-            await zfs.call("snapshot", frozen, subject=subject, source=f"dataset '{source}'")
-            stack.push_async_callback(zfs.run, "destroy", frozen)
+            await self._zfs.call("snapshot", frozen, subject=subject, source=f"dataset '{source}'")
+            stack.push_async_callback(self._zfs.run, "destroy", frozen)
             incoming = self._names.new_in_trash()
             stack.push_async_callback(self._trash.collect, incoming)
             await zfs_stream.pipe([frozen], incoming, subject=subject)
@@ -220,11 +222,11 @@ class ZfsDriver:
                 hint="copy it instead of cloning it",
             )
         told = f"dataset '{source}'"
-        await zfs.call("snapshot", frozen, subject=f"snapshot '{frozen}'", source=told)
+        await self._zfs.call("snapshot", frozen, subject=f"snapshot '{frozen}'", source=told)
         try:
             await self._make(dataset, "clone", frozen, source=told)
         except BaseException:
-            await zfs.run("destroy", frozen)
+            await self._zfs.run("destroy", frozen)
             raise
 
     async def send(self, snapshot: Snapshot, fd: int, *, base: Snapshot | None = None) -> None:
@@ -246,16 +248,16 @@ class ZfsDriver:
 
     async def _adopt(self, incoming: str, dataset: str) -> None:
         """Make a dataset of one that came in, without the snapshot that it came as."""
-        for snapshot in await snapshots(incoming, subject=f"dataset '{dataset}'"):
-            await zfs.call("destroy", snapshot, subject=f"dataset '{dataset}'")
+        for snapshot in await self._zfs.snapshots(incoming, subject=f"dataset '{dataset}'"):
+            await self._zfs.call("destroy", snapshot, subject=f"dataset '{dataset}'")
         await self._have_group(dataset)
         await settled(self._rename(incoming, dataset), undo=lambda: self.destroy(dataset))
 
     async def _rename(self, incoming: str, dataset: str) -> None:
         name, subject = self._names.dataset(dataset), f"dataset '{dataset}'"
-        await zfs.call("rename", incoming, name, subject=subject)
-        if await zfs.properties(name, "mounted", subject=subject) != ["yes"]:
-            await zfs.call("mount", name, subject=subject)
+        await self._zfs.call("rename", incoming, name, subject=subject)
+        if await self._zfs.properties(name, "mounted", subject=subject) != ["yes"]:
+            await self._zfs.call("mount", name, subject=subject)
 
     async def diff(self, older: Snapshot, newer: Snapshot) -> AsyncIterator[Change]:
         """As the contract says, of two read-only clones: zfs-fuse shows snapshots in no other way."""
@@ -271,7 +273,9 @@ class ZfsDriver:
 
     async def _created(self, snapshot: Snapshot) -> int:
         subject = f"snapshot '{snapshot}'"
-        found = await zfs.properties(self._names.snapshot(snapshot), "creation", subject=subject)
+        found = await self._zfs.properties(
+            self._names.snapshot(snapshot), "creation", subject=subject
+        )
         return int(found[0])
 
     async def _mounted_clone(self, snapshot: Snapshot, stack: AsyncExitStack) -> Path:
@@ -282,7 +286,7 @@ class ZfsDriver:
         stack.push_async_callback(self._trash.collect, clone)
         source = f"snapshot '{snapshot}'"
         await settled(
-            zfs.call(
+            self._zfs.call(
                 *("clone", *options, self._names.snapshot(snapshot), clone),
                 subject=f"clone '{clone}'",
                 source=source,

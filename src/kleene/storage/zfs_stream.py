@@ -9,7 +9,7 @@ import select
 import struct
 from collections.abc import Sequence
 
-from kleene.errors import InvalidInput
+from kleene.errors import CommandFailed, InvalidInput
 from kleene.host import process
 from kleene.storage import zfs_command
 
@@ -88,10 +88,10 @@ def _unreadable(subject: str, hint: str, details: str | None = None) -> InvalidI
 
 
 def _understood(done: process.Completed, subject: str) -> Exception:
-    if b"invalid" in done.stderr or b"stream" in done.stderr:
-        text = done.stderr.decode(errors="replace").strip()
-        return _unreadable(subject, "it must be one whole stream of zfs send", text)
-    return zfs_command.meaning(done, subject)
+    error = zfs_command.meaning(done, subject)
+    if isinstance(error, CommandFailed):
+        return _unreadable(subject, "it must be one whole stream of zfs send", error.details)
+    return error
 
 
 def _read_exactly(fd: int, size: int) -> bytes:

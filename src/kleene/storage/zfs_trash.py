@@ -1,15 +1,23 @@
-"""What is left of destroyed datasets while others still need it.
+"""How datasets and snapshots go while others were cloned from them.
 
-Owns ``ROOT/_trash`` and every snapshot named ``_kleene_…``: both are out of sight, and go as soon as their
-last clone is gone. Nothing of it is remembered but on disk, save what was busy when it should have gone.
+ZFS destroys nothing that has clones. So a snapshot with clones is hidden, under a name ``_kleene_…``, and
+goes with its last clone: whoever destroys a clone looks at where it came from. A dataset with clones hands
+the snapshots that they need over to one of them (``zfs promote``), and is then free to go. Renaming it out of
+the way would do as well, but zfs-fuse unmounts all clones of a dataset while it renames it.
+
+Owns ``ROOT/_trash`` too, for what is on its way in, and what somebody still has open. Nothing of all this is
+remembered but on disk, save what was busy when it should have gone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kleene.host import process
 from kleene.storage import zfs_command as zfs
 from kleene.storage.driver import Snapshot
 from kleene.storage.layout import dataset_parts, snapshot_parts
@@ -60,90 +68,104 @@ def is_hidden(snapshot: str) -> bool:
 class Trash:
     """Takes datasets and snapshots away, now or when it becomes possible."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, tool: zfs.Zfs) -> None:
         self._names = names
+        self._zfs = tool
         self._busy: set[str] = set()
+        self._one = asyncio.Lock()  # what is handed over must not be destroyed meanwhile
 
     async def destroy(self, dataset: str) -> None:
-        """Free the dataset's name. What its snapshots' clones need stays in the trash.
+        """Free the dataset's name.
 
         Raises:
             Conflict: somebody has its files open, and this host's ZFS cannot part from them.
         """
-        name = self._names.dataset(dataset)
-        origin = await self._origin(name)
-        if origin is None:
-            return
-        done = await zfs.persistently("destroy", "-r", name, seconds=_PAUSE)
-        if done.status == 0:
-            await self.reclaim(origin)
-        elif not zfs.is_missing(done):
-            await self._bury(name, dataset, mounted=zfs.is_mounted(done))
+        name, subject = self._names.dataset(dataset), f"dataset '{dataset}'"
+        done = await self._destroy(name, subject)
+        if done.status != 0 and not zfs.is_missing(done):
+            if not (zfs.is_busy(done) or zfs.is_mounted(done)):
+                raise zfs.meaning(done, subject)
+            await self._bury(name, dataset)
         for left in tuple(self._busy):
             await self.collect(left)
 
-    async def _bury(self, name: str, dataset: str, *, mounted: bool) -> None:
-        if mounted:
-            await zfs.force_unmount(self._names.path(dataset))
-        buried = self._names.new_in_trash()
-        done = await zfs.persistently("rename", name, buried, seconds=_BUSY_SECONDS)
-        if done.status != 0:
-            raise zfs.meaning(done, f"dataset '{dataset}'")
-        await self.collect(buried)
-
     async def destroy_snapshot(self, snapshot: Snapshot) -> None:
         name = self._names.snapshot(snapshot)
-        done = await zfs.run("destroy", name)
+        done = await self._zfs.run("destroy", name)
         if done.status != 0 and not zfs.is_missing(done):
             new = hidden(name.partition("@")[0])
-            await zfs.call("rename", name, new, subject=f"snapshot '{snapshot}'")
+            await self._zfs.call("rename", name, new, subject=f"snapshot '{snapshot}'")
 
     async def collect(self, name: str) -> None:
-        """Destroy a dataset of the trash with those of its snapshots that have no clones."""
+        """Destroy a dataset of the trash, now or, if it is busy, with the next one."""
         self._busy.discard(name)
-        origin = await self._origin(name)
-        if origin is None:
-            return
-        done = await zfs.persistently("destroy", "-r", name, seconds=_PAUSE)
-        if done.status == 0:
-            await self.reclaim(origin)
-            return
+        done = await self._destroy(name, f"dataset '{name}'")
         if zfs.is_busy(done) or zfs.is_mounted(done):
             self._busy.add(name)
-        for snapshot in await snapshots(name, subject=f"dataset '{name}'"):
-            await zfs.run("destroy", snapshot)
-
-    async def reclaim(self, origin: str) -> None:
-        """After a clone of ``origin`` went: take that away too if nobody else can want it, and so on."""
-        while is_hidden(origin) or self._names.is_trash(origin):
-            dataset = origin.partition("@")[0]
-            if (await zfs.run("destroy", origin)).status != 0 or not self._names.is_trash(dataset):
-                return
-            further = await self._origin(dataset)
-            if further is None or (await zfs.run("destroy", dataset)).status != 0:
-                return
-            origin = further
 
     async def sweep(self) -> None:
         """Take away all that an interrupted call left. Walks the pool: for the start only."""
         wanted = ["-r", "-t", "filesystem,snapshot", "-o", "name", self._names.root]
-        for (name,) in await zfs.listing(wanted, subject="storage pool"):
-            if "@" in name and (is_hidden(name) or self._names.is_trash(name)):
-                await zfs.run("destroy", name)
-            elif self._names.is_trash(name):
+        for (name,) in await self._zfs.listing(wanted, subject="storage pool"):
+            if is_hidden(name):
+                await self._zfs.run("destroy", name)
+            elif self._names.is_trash(name) and "@" not in name:
                 await self.collect(name)
 
-    async def _origin(self, name: str) -> str | None:
-        """The snapshot that a dataset was cloned from; ``-`` for none, ``None`` if there is no dataset."""
-        done = await zfs.run("get", "-Hp", "-o", "value", "origin", name)
+    async def _destroy(self, name: str, subject: str) -> process.Completed:
+        """Destroy a dataset with its snapshots, and what only it needed; the last command's end."""
+        async with self._one:
+            return await self._destroy_alone(name, subject)
+
+    async def _destroy_alone(self, name: str, subject: str) -> process.Completed:
+        before = await self._zfs.run("get", "-Hp", "-o", "value", "origin", name)
+        if before.status != 0:
+            return before
+        done = await self._zfs.persistently("destroy", "-r", name, seconds=_PAUSE)
+        origin = before.stdout.decode().strip()
+        while clones := zfs.dependents(done):
+            origin = await self._hand_over(name, clones, subject)
+            done = await self._zfs.persistently("destroy", "-r", name, seconds=_PAUSE)
+        if done.status == 0 and is_hidden(origin):
+            await self._zfs.run("destroy", origin)  # fails as long as there are other clones of it
+        return done
+
+    async def _hand_over(self, name: str, dependents: Sequence[str], subject: str) -> str:
+        """Give the snapshots of a dataset that have clones to a clone of the latest; the new origin."""
+        clones = await self._clones(name, dependents)
+        heir = last = ""
+        for snapshot in await self._zfs.snapshots(name, subject=subject):
+            if (await self._zfs.run("destroy", snapshot)).status == 0:
+                continue
+            new = hidden(name)
+            await self._zfs.call("rename", snapshot, new, subject=subject)
+            if snapshot in clones:
+                heir, last = clones[snapshot], new
+        if heir:  # or else the clones went meanwhile
+            await self._zfs.call("promote", heir, subject=subject)
+        return f"{heir}@{last.partition('@')[2]}"
+
+    async def _clones(self, name: str, dependents: Sequence[str]) -> dict[str, str]:
+        """For each snapshot of a dataset that has clones, one of them."""
+        wanted = ["get", "-Hp", "-o", "value,name", "origin", *dependents]
+        found = await self._zfs.call(*wanted, subject=f"clone '{dependents[0]}'")
+        pairs = (line.split("\t") for line in found.splitlines())
+        return {origin: clone for origin, clone in pairs if origin.startswith(f"{name}@")}
+
+    async def _bury(self, name: str, dataset: str) -> None:
+        """Rename a dataset that is in use out of sight, unmounted."""
+        subject = f"dataset '{dataset}'"
+        done = await self._zfs.persistently("unmount", name, seconds=_PAUSE)
+        if zfs.is_mounted(done) and zfs.can_force():
+            await zfs.force_unmount(self._names.path(dataset))
+        elif zfs.is_mounted(done):
+            done = await self._zfs.persistently(
+                "unmount", name, seconds=_BUSY_SECONDS, even_mounted=True
+            )
+            if zfs.is_mounted(done):
+                raise zfs.meaning(done, subject)
+        buried = self._names.new_in_trash()
+        done = await self._zfs.persistently("rename", name, buried, seconds=_BUSY_SECONDS)
         if done.status != 0:
-            if zfs.is_missing(done):
-                return None
-            raise zfs.meaning(done, f"dataset '{name}'")
-        return done.stdout.decode().strip()
-
-
-async def snapshots(name: str, *, subject: str) -> list[str]:
-    """Full names of a dataset's snapshots."""
-    wanted = ["-d", "1", "-t", "snapshot", "-o", "name", name]
-    return [row[0] for row in await zfs.listing(wanted, subject=subject)]
+            raise zfs.meaning(done, subject)
+        await self.collect(buried)
