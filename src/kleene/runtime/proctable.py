@@ -22,7 +22,7 @@ def read(pids: Iterable[int], names: Mapping[int, str]) -> Iterator[ProcessInfo]
         names: of users, by their numbers.
     """
     tick = _SECOND // os.sysconf("SC_CLK_TCK")
-    booted = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    booted = time.time_ns() - _uptime()
     for pid in pids:
         try:
             status = _status(pid)
@@ -50,6 +50,12 @@ def _inner(parent: int) -> int:
     except OSError:
         return 0
     return int(ids[-1]) if len(ids) > 1 else 0
+
+
+def _uptime() -> int:
+    """Nanoseconds since the system was booted, time in suspend included (proc_uptime(5))."""
+    seconds = Path("/proc/uptime").read_text().split()[0]
+    return int(float(seconds) * _SECOND)
 
 
 def _status(pid: int) -> dict[str, list[str]]:

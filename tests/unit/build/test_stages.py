@@ -100,5 +100,5 @@ def test_the_arguments_of_the_platform() -> None:
     assert (found["TARGETOS"], found["TARGETARCH"], found["BUILDVARIANT"]) == ("linux", "arm", "v7")
     assert platform_arguments("linux/amd64")["TARGETVARIANT"] == ""
     assert order("FROM --platform=$BUILDPLATFORM a\n") == ["0<a"]
-    with pytest.raises(DockerfileError, match="^Dockerfile:1:17: platform 'plan9/mips' is not"):
+    with pytest.raises(DockerfileError, match=r"^Dockerfile:1:17: platform 'plan9/mips' is not"):
         order("FROM --platform=plan9/mips a\n")
