@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import randrange
 from typing import TypeVar
 
 from kleene.daemon.platforms import instance_of
@@ -54,6 +55,15 @@ def wait_until(condition: Callable[[], T], what: str, patience: float = _PATIENC
             return value
         assert time.monotonic() < deadline, f"after {patience:g} s: {what}"
         time.sleep(0.02)
+
+
+def unused_network() -> str:
+    """The first three numbers of a network: ``10.211.37`` for 10.211.37.0/24. Taken by chance, so
+    that test runs at the same time do not meet."""
+    routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
+    while f"{(prefix := f'10.{randrange(200, 250)}.{randrange(256)}')}." in routes:
+        pass
+    return prefix
 
 
 @dataclass

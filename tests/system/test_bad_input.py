@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import BIN, Daemon, Result
+from tests.support.daemon import BIN, Daemon, Result, unused_network
 
 pytestmark = pytest.mark.slow
 
@@ -157,22 +157,23 @@ def test_a_failed_build_is_kept_with_its_snapshots(daemon: Daemon, tmp_path: Pat
 
 
 def test_a_subnet_that_overlaps_another(daemon: Daemon) -> None:
-    daemon.klee("network", "create", "--subnet", "10.13.40.0/24", "first")
+    network = unused_network()
+    daemon.klee("network", "create", "--subnet", f"{network}.0/24", "first")
     try:
-        result = refused(daemon, "network", "create", "--subnet", "10.13.40.128/25", "second")
-        told(result, "10.13.40.128/25", "'first'")
+        half = f"{network}.128/25"
+        told(refused(daemon, "network", "create", "--subnet", half, "second"), half, "'first'")
     finally:
         daemon.klee("rmn", "first")
 
 
 def test_a_subnet_that_is_full(daemon: Daemon) -> None:
-    daemon.klee("network", "create", "--subnet", "10.13.41.0/30", "narrow")
+    subnet = f"{unused_network()}.0/30"
+    daemon.klee("network", "create", "--subnet", subnet, "narrow")
     try:
         daemon.klee("create", "--name", "only", "-n", "narrow", "tiny", "true")
         result = refused(daemon, "create", "--name", "more", "-n", "narrow", "tiny", "true")
-        told(result, "10.13.41.0/30", "hint: ")
-        names = daemon.klee("lsc", "-a").stdout
-        assert "more" not in names
+        told(result, subnet, "hint: ")
+        assert "more" not in daemon.klee("lsc", "-a").stdout
     finally:
         daemon.klee("rmc", "only")
         daemon.klee("rmn", "narrow")

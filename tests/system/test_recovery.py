@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, wait_until
+from tests.support.daemon import Daemon, unused_network, wait_until
 from tests.support.rootfs import write_tar
 
 pytestmark = pytest.mark.slow
@@ -94,7 +94,7 @@ def test_during_the_creation_of_a_base_image(daemon: Daemon, tmp_path: Path) -> 
 
 
 def test_during_a_run(daemon: Daemon) -> None:
-    daemon.klee("network", "create", "--subnet", "10.13.42.0/24", "net")
+    daemon.klee("network", "create", "--subnet", f"{unused_network()}.0/24", "net")
     before = visible(daemon)
     for moment in moments(0.7, 8):
         kill_during(daemon, moment, "run", "-d", "-n", "net", "tiny", "sleep", "600")
@@ -147,7 +147,7 @@ def test_what_ended_meanwhile_has_its_exit_code(daemon: Daemon) -> None:
 
 
 def test_a_container_keeps_its_address(daemon: Daemon) -> None:
-    daemon.klee("network", "create", "--subnet", "10.13.43.0/24", "net")
+    daemon.klee("network", "create", "--subnet", f"{unused_network()}.0/24", "net")
     script = "while true; do echo hello | nc -l -p 8000; done"
     container = daemon.klee("run", "-d", "-n", "net", "tiny", "sh", "-c", script).id
     address = endpoint(daemon, container)["ip_address"]
