@@ -116,7 +116,9 @@ def _processes() -> Iterator[str]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             name = (process / "comm").read_text().strip()
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command = (
+                (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            )
             cgroups = (process / "cgroup").read_text()
         except OSError:  # It ended meanwhile.
             continue
