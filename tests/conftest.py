@@ -21,7 +21,9 @@ def _mark_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _module_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     """The same as below for a whole module: it also covers what its tests share."""
-    items = [item for item in request.session.items if item.getparent(pytest.Module) is request.node]
+    items = [
+        item for item in request.session.items if item.getparent(pytest.Module) is request.node
+    ]
     if not any(map(_is_slow, items)):
         yield
         return

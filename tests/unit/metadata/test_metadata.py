@@ -144,7 +144,9 @@ def test_an_address_is_given_once(database: Database) -> None:
     networks.networks.insert(network)
     networks.endpoints.insert(EndpointRecord("1" * 12, "c" * 12, network.id, 0, "10.1.0.2", None))
     with pytest.raises(sqlite3.IntegrityError):
-        networks.endpoints.insert(EndpointRecord("2" * 12, "d" * 12, network.id, 0, "10.1.0.2", None))
+        networks.endpoints.insert(
+            EndpointRecord("2" * 12, "d" * 12, network.id, 0, "10.1.0.2", None)
+        )
     networks.endpoints.insert(EndpointRecord("2" * 12, "d" * 12, network.id, 0, "10.1.0.3", None))
     networks.networks.delete(network.id)
     assert networks.endpoints.where() == []
