@@ -183,8 +183,9 @@ async def open_zfs(pool: str, directory: Path) -> Store:
         return name, path
 
     def leftovers() -> list[str]:
-        names = run("zfs", "list", "-H", "-r", "-t", "all", "-o", "name", pool).splitlines()
-        return [name for name in names if "_trash/" in name or "@_kleene_" in name]
+        listed = run("zfs", "list", "-H", "-r", "-t", "all", "-o", "name,kleene:gone", pool)
+        rows = [line.split("\t") for line in listed.splitlines()]
+        return [name for name, gone in rows if "_trash/" in name or "@:" in name or gone == "yes"]
 
     def clean() -> None:
         for name in made:

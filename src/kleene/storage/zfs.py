@@ -4,7 +4,8 @@ Owns the root dataset, which outlives the daemon::
 
     ROOT/A/B             a dataset, mounted at MOUNTPOINT/A/B
     ROOT/_trash/RANDOM   what is on its way in, or was in use when it was destroyed; not mounted
-    …@_kleene_RANDOM     a snapshot that only its clones need: see :mod:`kleene.storage.zfs_trash`
+
+What becomes of destroyed datasets with clones is told in :mod:`kleene.storage.zfs_trash`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from kleene.storage import zfs_command as zfs
 from kleene.storage import zfs_stream
 from kleene.storage.compare import changes
 from kleene.storage.driver import Change, Snapshot, StorageCapabilities, Usage
-from kleene.storage.layout import dataset_parts, taken
+from kleene.storage.layout import dataset_parts, missing, taken
 from kleene.storage.settle import settled
-from kleene.storage.zfs_trash import Names, Trash, hidden, is_hidden
+from kleene.storage.zfs_names import GONE, Names, own_name, temporary
+from kleene.storage.zfs_trash import Trash
 
 _FULL_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_.:-]*(/[a-zA-Z0-9_.:][a-zA-Z0-9_.:-]*)*")
 _BATCH = 512
@@ -39,6 +41,7 @@ class ZfsDriver:
         self._zfs = zfs.Zfs()
         self._trash = Trash(self._names, self._zfs)
         self._groups: set[str] = set()
+        self._naming = asyncio.Lock()  # a name is looked for before it is given
 
     @staticmethod
     async def probe(root: str) -> None:
@@ -126,7 +129,7 @@ class ZfsDriver:
         await self._make(dataset, "create")
 
     async def clone(self, snapshot: Snapshot, dataset: str) -> None:
-        source = self._names.snapshot(snapshot)
+        source = await self._found(snapshot)
         await self._make(dataset, "clone", source, source=f"snapshot '{snapshot}'")
 
     async def _make(self, dataset: str, *command: str, source: str | None = None) -> None:
@@ -154,18 +157,47 @@ class ZfsDriver:
             self._groups.add(group)
 
     async def snapshot(self, snapshot: Snapshot) -> None:
-        name = self._names.snapshot(snapshot)
-        subject, source = f"snapshot '{snapshot}'", f"dataset '{snapshot.dataset}'"
-        await settled(
-            self._zfs.call("snapshot", name, subject=subject, source=source),
-            undo=lambda: self.destroy_snapshot(snapshot),
-        )
+        await settled(self._freeze(snapshot), undo=lambda: self.destroy_snapshot(snapshot))
+
+    async def _freeze(self, snapshot: Snapshot) -> None:
+        new, subject = self._names.new_snapshot(snapshot), f"snapshot '{snapshot}'"
+        async with self._naming:
+            if await self._find(snapshot) is not None:
+                raise taken(subject)
+            await self._zfs.call("snapshot", new, subject=subject)
+
+    async def _find(self, snapshot: Snapshot) -> str | None:
+        """The full name of a snapshot, or ``None`` if its dataset has none of the name.
+
+        Raises:
+            NotFound: there is no such dataset.
+        """
+        prefix, _, _ = self._names.new_snapshot(snapshot).rpartition(":")
+        dataset, subject = prefix.partition("@")[0], f"dataset '{snapshot.dataset}'"
+        for name, gone in await self._zfs.snapshots(dataset, subject=subject):
+            if name.rpartition(":")[0] == prefix and not gone:
+                return name
+        return None
+
+    async def _found(self, snapshot: Snapshot) -> str:
+        try:
+            name = await self._find(snapshot)
+        except NotFound:
+            name = None
+        if name is None:
+            raise missing(f"snapshot '{snapshot}'")
+        return name
 
     async def destroy(self, dataset: str) -> None:
         await settled(self._trash.destroy(dataset))
 
     async def destroy_snapshot(self, snapshot: Snapshot) -> None:
-        await settled(self._trash.destroy_snapshot(snapshot))
+        await settled(self._destroy_snapshot(snapshot))
+
+    async def _destroy_snapshot(self, snapshot: Snapshot) -> None:
+        with contextlib.suppress(NotFound):
+            name = await self._found(snapshot)
+            await self._trash.destroy_snapshot(name, f"snapshot '{snapshot}'")
 
     async def exists(self, dataset: str) -> bool:
         name = self._names.dataset(dataset)
@@ -184,7 +216,7 @@ class ZfsDriver:
         found = await self._zfs.snapshots(
             self._names.dataset(dataset), subject=f"dataset '{dataset}'"
         )
-        return sorted(name.partition("@")[2] for name in found if not is_hidden(name))
+        return sorted(own_name(name) for name, gone in found if not gone and own_name(name))
 
     async def usage(self, dataset: str) -> Usage:
         exclusive, referenced = await self._zfs.properties(
@@ -204,7 +236,7 @@ class ZfsDriver:
         await self._zfs.call("set", f"refquota={value}", name, subject=f"dataset '{dataset}'")
 
     async def copy_foreign(self, source: str, dataset: str) -> None:
-        subject, frozen = f"dataset '{dataset}'", hidden(_checked_name(source))
+        subject, frozen = f"dataset '{dataset}'", temporary(_checked_name(source))
         await self._check_free(dataset)
         async with AsyncExitStack() as stack:
             await self._zfs.call("snapshot", frozen, subject=subject, source=f"dataset '{source}'")
@@ -215,14 +247,14 @@ class ZfsDriver:
             await self._adopt(incoming, dataset)
 
     async def clone_foreign(self, source: str, dataset: str) -> None:
-        frozen = hidden(_checked_name(source))
+        frozen = temporary(_checked_name(source))
         if source.partition("/")[0] != self._names.root.partition("/")[0]:
             raise InvalidInput(
                 f"dataset '{source}' is not in the pool of '{self._names.root}'",
                 hint="copy it instead of cloning it",
             )
         told = f"dataset '{source}'"
-        await self._zfs.call("snapshot", frozen, subject=f"snapshot '{frozen}'", source=told)
+        await self._zfs.call("snapshot", "-o", f"{GONE}=yes", frozen, subject=frozen, source=told)
         try:
             await self._make(dataset, "clone", frozen, source=told)
         except BaseException:
@@ -230,8 +262,8 @@ class ZfsDriver:
             raise
 
     async def send(self, snapshot: Snapshot, fd: int, *, base: Snapshot | None = None) -> None:
-        since = [] if base is None else ["-i", self._names.snapshot(base)]
-        arguments = [*since, self._names.snapshot(snapshot)]
+        since = [] if base is None else ["-i", await self._found(base)]
+        arguments = [*since, await self._found(snapshot)]
         await zfs_stream.send(arguments, fd, subject=f"snapshot '{snapshot}'")
 
     async def receive(self, dataset: str, fd: int) -> None:
@@ -248,7 +280,7 @@ class ZfsDriver:
 
     async def _adopt(self, incoming: str, dataset: str) -> None:
         """Make a dataset of one that came in, without the snapshot that it came as."""
-        for snapshot in await self._zfs.snapshots(incoming, subject=f"dataset '{dataset}'"):
+        for snapshot, _ in await self._zfs.snapshots(incoming, subject=f"dataset '{dataset}'"):
             await self._zfs.call("destroy", snapshot, subject=f"dataset '{dataset}'")
         await self._have_group(dataset)
         await settled(self._rename(incoming, dataset), undo=lambda: self.destroy(dataset))
@@ -261,37 +293,24 @@ class ZfsDriver:
 
     async def diff(self, older: Snapshot, newer: Snapshot) -> AsyncIterator[Change]:
         """As the contract says, of two read-only clones: zfs-fuse shows snapshots in no other way."""
+        before, after = await self._found(older), await self._found(newer)
+        created = await self._zfs.properties(before, "creation", subject=f"snapshot '{older}'")
         async with AsyncExitStack() as stack:
-            since = await self._created(older) - _CREATION_STEP
-            old = await self._mounted_clone(older, stack)
-            new = await self._mounted_clone(newer, stack)
-            found = changes(old, new, unsure_since=since)
+            old = await self._mounted_clone(before, stack)
+            new = await self._mounted_clone(after, stack)
+            found = changes(old, new, unsure_since=int(created[0]) - _CREATION_STEP)
             stack.callback(found.close)
             while batch := await asyncio.to_thread(lambda: list(islice(found, _BATCH))):
                 for change in batch:
                     yield change
 
-    async def _created(self, snapshot: Snapshot) -> int:
-        subject = f"snapshot '{snapshot}'"
-        found = await self._zfs.properties(
-            self._names.snapshot(snapshot), "creation", subject=subject
-        )
-        return int(found[0])
-
-    async def _mounted_clone(self, snapshot: Snapshot, stack: AsyncExitStack) -> Path:
+    async def _mounted_clone(self, snapshot: str, stack: AsyncExitStack) -> Path:
         clone = self._names.new_in_trash()
         path = self._names.mountpoint / f".{clone.rpartition('/')[2]}"
         options = ("-o", f"mountpoint={path}", "-o", "readonly=on", "-o", "canmount=on")
         stack.callback(_remove_directory, path)
         stack.push_async_callback(self._trash.collect, clone)
-        source = f"snapshot '{snapshot}'"
-        await settled(
-            self._zfs.call(
-                *("clone", *options, self._names.snapshot(snapshot), clone),
-                subject=f"clone '{clone}'",
-                source=source,
-            )
-        )
+        await settled(self._zfs.call("clone", *options, snapshot, clone, subject=snapshot))
         return path
 
 

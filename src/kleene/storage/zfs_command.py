@@ -15,6 +15,7 @@ from pathlib import Path
 from kleene.errors import CommandFailed, Conflict, HostUnavailable, KleeneError
 from kleene.host import process
 from kleene.storage.layout import missing, pool_full, taken
+from kleene.storage.zfs_names import GONE
 
 _LONGEST = 600.0  # seconds: a pool that is resilvering answers slowly
 _MOUNTING = {"create", "clone", "destroy", "mount", "promote", "rename", "set", "unmount"}
@@ -103,10 +104,10 @@ class Zfs:
         found = await self.call("list", "-H", *arguments, subject=subject)
         return [line.split("\t") for line in found.splitlines()]
 
-    async def snapshots(self, name: str, *, subject: str) -> list[str]:
-        """Full names of a dataset's snapshots, the oldest first."""
-        wanted = ["-d", "1", "-t", "snapshot", "-s", "creation", "-o", "name", name]
-        return [row[0] for row in await self.listing(wanted, subject=subject)]
+    async def snapshots(self, name: str, *, subject: str) -> list[tuple[str, bool]]:
+        """Full names of a dataset's snapshots, the oldest first; whether each is only kept for its clones."""
+        wanted = ["-d", "1", "-t", "snapshot", "-s", "creation", "-o", f"name,{GONE}", name]
+        return [(row[0], row[1] == "yes") for row in await self.listing(wanted, subject=subject)]
 
 
 def meaning(done: process.Completed, subject: str, source: str | None = None) -> KleeneError:

@@ -1,9 +1,9 @@
 """How datasets and snapshots go while others were cloned from them.
 
-ZFS destroys nothing that has clones. So a snapshot with clones is hidden, under a name ``_kleene_…``, and
-goes with its last clone: whoever destroys a clone looks at where it came from. A dataset with clones hands
-the snapshots that they need over to one of them (``zfs promote``), and is then free to go. Renaming it out of
-the way would do as well, but zfs-fuse unmounts all clones of a dataset while it renames it.
+ZFS destroys nothing that has clones. So a snapshot with clones is marked, and goes with its last clone:
+whoever destroys a clone looks at where it came from. A dataset with clones hands the snapshots that they need
+over to one of them (``zfs promote``), and is then free to go. Renaming it out of the way would do as well,
+but zfs-fuse unmounts all clones of a dataset while it renames it.
 
 Owns ``ROOT/_trash`` too, for what is on its way in, and what somebody still has open. Nothing of all this is
 remembered but on disk, save what was busy when it should have gone.
@@ -12,57 +12,15 @@ remembered but on disk, save what was busy when it should have gone.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from kleene.host import process
 from kleene.storage import zfs_command as zfs
-from kleene.storage.driver import Snapshot
-from kleene.storage.layout import dataset_parts, snapshot_parts
+from kleene.storage.zfs_names import GONE, Names
 
-TRASH = "_trash"
-HIDDEN = "_kleene_"
-_PAUSE = 1.0  # seconds in which an unmounted file system comes to rest
-_BUSY_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Names:
-    """The full names of what lies below the root dataset ``root``, mounted below ``mountpoint``."""
-
-    root: str
-    mountpoint: Path
-
-    @property
-    def trash(self) -> str:
-        return f"{self.root}/{TRASH}"
-
-    def dataset(self, dataset: str) -> str:
-        return "/".join((self.root, *dataset_parts(dataset)))
-
-    def snapshot(self, snapshot: Snapshot) -> str:
-        group, name, frozen = snapshot_parts(snapshot)
-        return f"{self.root}/{group}/{name}@{frozen}"
-
-    def path(self, dataset: str) -> Path:
-        return self.mountpoint.joinpath(*dataset_parts(dataset))
-
-    def new_in_trash(self) -> str:
-        return f"{self.trash}/{secrets.token_hex(8)}"
-
-    def is_trash(self, dataset: str) -> bool:
-        return dataset.startswith(f"{self.trash}/")
-
-
-def hidden(dataset: str) -> str:
-    """A new name for a snapshot of ``dataset`` that its clones alone keep."""
-    return f"{dataset}@{HIDDEN}{secrets.token_hex(8)}"
-
-
-def is_hidden(snapshot: str) -> bool:
-    return snapshot.partition("@")[2].startswith(HIDDEN)
+_PAUSE = 1.0  # seconds in which an unmounted file system usually comes to rest
+_REST_SECONDS = 60.0  # in which it does on a busy host: zfs-fuse waits for all of its writes
+_OPEN_SECONDS = 10.0  # in which a process that ends closes its files
 
 
 class Trash:
@@ -89,12 +47,10 @@ class Trash:
         for left in tuple(self._busy):
             await self.collect(left)
 
-    async def destroy_snapshot(self, snapshot: Snapshot) -> None:
-        name = self._names.snapshot(snapshot)
-        done = await self._zfs.run("destroy", name)
-        if done.status != 0 and not zfs.is_missing(done):
-            new = hidden(name.partition("@")[0])
-            await self._zfs.call("rename", name, new, subject=f"snapshot '{snapshot}'")
+    async def destroy_snapshot(self, name: str, subject: str) -> None:
+        """Destroy a snapshot, or mark it if it has clones."""
+        if (await self._zfs.run("destroy", name)).status != 0:
+            await self._zfs.call("set", f"{GONE}=yes", name, subject=subject)
 
     async def collect(self, name: str) -> None:
         """Destroy a dataset of the trash, now or, if it is busy, with the next one."""
@@ -105,9 +61,9 @@ class Trash:
 
     async def sweep(self) -> None:
         """Take away all that an interrupted call left. Walks the pool: for the start only."""
-        wanted = ["-r", "-t", "filesystem,snapshot", "-o", "name", self._names.root]
-        for (name,) in await self._zfs.listing(wanted, subject="storage pool"):
-            if is_hidden(name):
+        wanted = ["-r", "-t", "filesystem,snapshot", "-o", f"name,{GONE}", self._names.root]
+        for name, gone in await self._zfs.listing(wanted, subject="storage pool"):
+            if gone == "yes":
                 await self._zfs.run("destroy", name)
             elif self._names.is_trash(name) and "@" not in name:
                 await self.collect(name)
@@ -126,21 +82,24 @@ class Trash:
         while clones := zfs.dependents(done):
             origin = await self._hand_over(name, clones, subject)
             done = await self._zfs.persistently("destroy", "-r", name, seconds=_PAUSE)
-        if done.status == 0 and is_hidden(origin):
-            await self._zfs.run("destroy", origin)  # fails as long as there are other clones of it
+        if done.status == 0 and origin != "-":
+            await self._reclaim(origin)
         return done
+
+    async def _reclaim(self, snapshot: str) -> None:
+        """After a clone of a snapshot went: destroy that too, if it is marked and was the last one's."""
+        marked = await self._zfs.run("get", "-Hp", "-o", "value", GONE, snapshot)
+        if marked.stdout.strip() == b"yes":
+            await self._zfs.run("destroy", snapshot)
 
     async def _hand_over(self, name: str, dependents: Sequence[str], subject: str) -> str:
         """Give the snapshots of a dataset that have clones to a clone of the latest; the new origin."""
         clones = await self._clones(name, dependents)
         heir = last = ""
-        for snapshot in await self._zfs.snapshots(name, subject=subject):
-            if (await self._zfs.run("destroy", snapshot)).status == 0:
-                continue
-            new = hidden(name)
-            await self._zfs.call("rename", snapshot, new, subject=subject)
+        for snapshot, _ in await self._zfs.snapshots(name, subject=subject):
+            await self.destroy_snapshot(snapshot, subject)
             if snapshot in clones:
-                heir, last = clones[snapshot], new
+                heir, last = clones[snapshot], snapshot
         if heir:  # or else the clones went meanwhile
             await self._zfs.call("promote", heir, subject=subject)
         return f"{heir}@{last.partition('@')[2]}"
@@ -160,12 +119,12 @@ class Trash:
             await zfs.force_unmount(self._names.path(dataset))
         elif zfs.is_mounted(done):
             done = await self._zfs.persistently(
-                "unmount", name, seconds=_BUSY_SECONDS, even_mounted=True
+                "unmount", name, seconds=_OPEN_SECONDS, even_mounted=True
             )
             if zfs.is_mounted(done):
                 raise zfs.meaning(done, subject)
         buried = self._names.new_in_trash()
-        done = await self._zfs.persistently("rename", name, buried, seconds=_BUSY_SECONDS)
+        done = await self._zfs.persistently("rename", name, buried, seconds=_REST_SECONDS)
         if done.status != 0:
             raise zfs.meaning(done, subject)
         await self.collect(buried)
