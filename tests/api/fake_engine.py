@@ -293,6 +293,36 @@ class FakeLogs:
             self.closed.set()
 
 
+class FakeCopies:
+    def __init__(self) -> None:
+        self.received: list[tuple[str, str, str, bool, bytes]] = []
+        self.content: list[bytes] = []
+
+    async def read(self, ref: str, path: str, /) -> AsyncGenerator[bytes, None]:
+        if ref == "nothing":
+            raise NotFound("container 'nothing' does not exist")
+        return self._read()
+
+    async def _read(self) -> AsyncGenerator[bytes, None]:
+        for chunk in self.content:
+            yield chunk
+
+    async def write(
+        self,
+        ref: str,
+        path: str,
+        chunks: AsyncIterator[bytes],
+        /,
+        *,
+        name: str = "",
+        directory: bool = False,
+    ) -> None:
+        if ref == "nothing":
+            raise NotFound("container 'nothing' does not exist")
+        data = b"".join([chunk async for chunk in chunks])
+        self.received.append((ref, path, name, directory, data))
+
+
 class FakeNetworks:
     def __init__(self) -> None:
         self.held: dict[str, Network] = {}
@@ -368,6 +398,7 @@ class FakeEngine:
         self.containers = FakeContainers()
         self.execs = FakeExecs()
         self.logs = FakeLogs()
+        self.copies = FakeCopies()
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
         self.failure: KleeneError | None = None

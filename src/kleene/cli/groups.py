@@ -19,6 +19,7 @@ from kleene.cli.command import LazyGroup
         "ls": "listing:containers",
         "inspect": "inspection:container",
         "exec": "execution:exec_",
+        "cp": "copy:cp",
         "logs": "logs:logs",
         "top": "listing:processes",
         "wait": "container:wait",

@@ -31,6 +31,7 @@ _SHORTCUTS = {
     "start": "execution:start",
     "stop": "container:stop",
     "restart": "execution:restart",
+    "cp": "copy:cp",
     "logs": "logs:logs",
     "top": "listing:processes",
     "wait": "container:wait",

@@ -117,7 +117,7 @@ class Client(JsonClient):
         timeout: float | None = DEFAULT_TIMEOUT,
     ) -> None:
         super().__init__(host, tls=tls, timeout=timeout)
-        self.containers = TypedContainers(self._call, self._open_stream)
+        self.containers = TypedContainers(self._call, self._open_stream, self._http)
         self.images = TypedImages(self._call, self._open_stream)
         self.networks = TypedNetworks(self._call)
         self.volumes = TypedVolumes(self._call)

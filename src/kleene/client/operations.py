@@ -8,7 +8,7 @@ importing msgspec would take it longer than most commands run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,9 +47,12 @@ class Request(Protocol):
 class Containers:
     """Operations on containers. ``ref`` is an id, a unique prefix of one, or a name."""
 
-    def __init__(self, request: Request, stream: Callable[[str, Body], Stream]) -> None:
+    def __init__(
+        self, request: Request, stream: Callable[[str, Body], Stream], http: HttpConnection
+    ) -> None:
         self._request = request
         self._stream = stream
+        self._http = http
 
     def create(self, config: Body, *, meanwhile: Callable[[], None] | None = None) -> str:
         """Create a container from a ``ContainerConfig``; its id."""
@@ -94,6 +97,28 @@ class Containers:
     def top(self, ref: str) -> Any:
         """Its processes. Raises Conflict if it does not run."""
         return self._request("GET", target("containers", ref, "top"))
+
+    def read_archive(self, ref: str, path: str) -> Generator[bytes, None, None]:
+        """What is at ``path`` in it, as a tar stream; it must be read to its end, or closed."""
+        return self._http.download(target("containers", ref, "archive", query={"path": path}))
+
+    def write_archive(
+        self,
+        ref: str,
+        path: str,
+        chunks: Iterable[bytes],
+        *,
+        name: str = "",
+        directory: bool = False,
+    ) -> None:
+        """Extract a tar stream in its directory ``path``.
+
+        Args:
+            name: of the archive's only entry at the top: it is renamed if there is no directory ``path``.
+            directory: whether that is a directory.
+        """
+        query: dict[str, str | bool] = {"path": path, "name": name, "directory": directory}
+        self._http.upload(target("containers", ref, "archive", query=query), chunks)
 
     def prune(self) -> Ids:
         """Remove all stopped containers but the persistent ones; their ids."""
@@ -240,7 +265,7 @@ class JsonClient:
         self._address = parse_address(host)
         self._tls = tls or Tls()
         self._http = HttpConnection(self._address, self._tls, timeout)
-        self.containers = Containers(self._call, self._open_stream)
+        self.containers = Containers(self._call, self._open_stream, self._http)
         self.execs = Execs(self._call, self._open_stream)
         self.images = Images(self._call, self._open_stream)
         self.networks = Networks(self._call)

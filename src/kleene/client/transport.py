@@ -6,16 +6,22 @@ for TLS addresses only.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h11
 
 from kleene import __version__
 from kleene.client.address import Address
-from kleene.client.failures import cannot_connect, connection_lost, not_understood
+from kleene.client.failures import (
+    cannot_connect,
+    connection_lost,
+    not_understood,
+    request_failed,
+)
 from kleene.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -23,6 +29,11 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10.0
 _CHUNK = 65536
+_UPLOAD = [
+    ("Transfer-Encoding", "chunked"),
+    ("Expect", "100-continue"),
+    ("Content-Type", "application/x-tar"),
+]
 
 
 class Tls(NamedTuple):
@@ -149,6 +160,56 @@ class HttpConnection:
             raise
         return response
 
+    def upload(self, target: str, chunks: Iterable[bytes]) -> None:
+        """PUT a body of any length, once the daemon says that it wants it (RFC 9110, 10.1.1).
+
+        Raises:
+            DaemonUnreachable, DaemonFault: as :meth:`request`; and what the daemon answers if it refuses.
+        """
+        self.close()
+        sock = self._ready_socket()
+        try:
+            sock.sendall(self._head("PUT", target, _UPLOAD))
+            event = self._next(sock)
+            if isinstance(event, h11.InformationalResponse):
+                self._send_body(sock, chunks)
+            response = self._read_response(sock, event)
+        except OSError as error:
+            raise connection_lost(self._address, error) from error
+        except h11.RemoteProtocolError as error:
+            raise not_understood(self._address) from error
+        finally:
+            self.close()
+        if not 200 <= response.status < 300:
+            raise request_failed(self._address, response.status, response.body)
+
+    def _send_body(self, sock: socket.socket, chunks: Iterable[bytes]) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the answer tells why
+            for chunk in chunks:
+                sock.sendall(self._http.send(h11.Data(chunk)) or b"")
+            sock.sendall(self._http.send(h11.EndOfMessage()) or b"")
+
+    def download(self, target: str) -> Generator[bytes, None, None]:
+        """GET a body of any length.
+
+        Raises:
+            DaemonUnreachable, DaemonFault: as :meth:`request`; and what the daemon answers if it refuses.
+        """
+        self.close()
+        sock = self._ready_socket()
+        try:
+            sock.sendall(self._encode("GET", target, None))
+            event = self._next(sock)
+            if not isinstance(event, h11.Response) or event.status_code != 200:
+                response = self._read_response(sock, event)
+                raise request_failed(self._address, response.status, response.body)
+            while isinstance(event := self._next(sock), h11.Data):
+                yield bytes(event.data)
+        except (OSError, h11.RemoteProtocolError) as error:
+            raise connection_lost(self._address) from error
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Close the socket; the next request opens another."""
         if self._socket is not None:
@@ -171,32 +232,40 @@ class HttpConnection:
         return idle and self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     def _encode(self, method: str, target: str, body: bytes | None) -> bytes:
-        headers = [
-            ("Host", self._address.host),
-            ("User-Agent", f"klee/{__version__}"),
-            ("Accept", "application/json"),
-            ("Content-Length", str(len(body or b""))),
-        ]
+        headers = [("Content-Length", str(len(body or b"")))]
         if body is not None:
             headers.append(("Content-Type", "application/json"))
-        request = h11.Request(method=method, target=target, headers=headers)
-        data = self._http.send(request) or b""
+        data = self._head(method, target, headers)
         if body:
             data += self._http.send(h11.Data(body)) or b""
         return data + (self._http.send(h11.EndOfMessage()) or b"")
 
-    def _read_response(self, sock: socket.socket) -> Response:
+    def _head(self, method: str, target: str, headers: list[tuple[str, str]]) -> bytes:
+        common = [
+            ("Host", self._address.host),
+            ("User-Agent", f"klee/{__version__}"),
+            ("Accept", "application/json"),
+        ]
+        return (
+            self._http.send(h11.Request(method=method, target=target, headers=common + headers))
+            or b""
+        )
+
+    def _next(self, sock: socket.socket) -> Any:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            data = sock.recv(_CHUNK)
+            if not data and self._http.their_state is not h11.SEND_BODY:
+                raise ConnectionResetError
+            self._http.receive_data(data)
+        return event
+
+    def _read_response(self, sock: socket.socket, first: object = None) -> Response:
         status, body = 0, bytearray()
-        while True:
-            event = self._http.next_event()
-            if event is h11.NEED_DATA:
-                data = sock.recv(_CHUNK)
-                if not data and self._http.their_state is not h11.SEND_BODY:
-                    raise ConnectionResetError
-                self._http.receive_data(data)
-            elif isinstance(event, h11.Response):
+        event = first or self._next(sock)
+        while not isinstance(event, h11.EndOfMessage):
+            if isinstance(event, h11.Response):
                 status = event.status_code
             elif isinstance(event, h11.Data):
                 body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                return Response(status, bytes(body))
+            event = self._next(sock)
+        return Response(status, bytes(body))

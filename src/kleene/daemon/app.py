@@ -25,7 +25,16 @@ from kleene.daemon.facade import EngineFacade
 from kleene.daemon.inputs import explain
 from kleene.daemon.paths import fold
 from kleene.daemon.problems import problem_of
-from kleene.daemon.routes import containers, execs, images, networks, streams, system, volumes
+from kleene.daemon.routes import (
+    archives,
+    containers,
+    execs,
+    images,
+    networks,
+    streams,
+    system,
+    volumes,
+)
 from kleene.daemon.streams import Streams
 from kleene.errors import InvalidInput
 from kleene.schemas.common import ErrorResponse
@@ -49,6 +58,7 @@ def create_app(engine: EngineFacade, streams_open: Streams | None = None) -> Lit
     open_ = streams_open or Streams()
     return Api(
         route_handlers=[
+            archives.router,
             containers.router,
             execs.router,
             images.router,

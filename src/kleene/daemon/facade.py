@@ -97,6 +97,20 @@ class Logs(Protocol):
     def read(self, ref: str, config: LogsConfig, /) -> AsyncGenerator[Output, None]: ...
 
 
+class Copies(Protocol):
+    async def read(self, ref: str, path: str, /) -> AsyncGenerator[bytes, None]: ...
+    async def write(
+        self,
+        ref: str,
+        path: str,
+        chunks: AsyncIterator[bytes],
+        /,
+        *,
+        name: str = "",
+        directory: bool = False,
+    ) -> None: ...
+
+
 class Networks(Protocol):
     async def create(self, config: NetworkConfig, /) -> str: ...
     async def list(self) -> NetworkList: ...
@@ -126,6 +140,8 @@ class EngineFacade(Protocol):
     def execs(self) -> Execs: ...
     @property
     def logs(self) -> Logs: ...
+    @property
+    def copies(self) -> Copies: ...
     @property
     def networks(self) -> Networks: ...
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kleene import __version__
 from kleene.engine.build_container import Services
 from kleene.engine.containers import Containers
+from kleene.engine.copies import Copies
 from kleene.engine.core import Core
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.execs import Execs
@@ -34,6 +35,7 @@ class Engine:
         self.images = Images(core, services)
         self.execs = Execs(core, lifecycle, self.containers)
         self.logs = Logs(core, lifecycle)
+        self.copies = Copies(core, lifecycle)
         self._reconciler = Reconciler(
             core,
             lifecycle,

@@ -55,7 +55,7 @@ class Lifecycle:
                 hostname=record.id,
                 network=network,
                 network_driver=record.network_driver,
-                mounts=[self._mount(mount) for mount in record.mounts],
+                mounts=[self.mount(mount) for mount in record.mounts],
                 jail_params=jail_params(record.jail_param),
             )
             undo.push_async_callback(platform.runtime.delete, record.id)
@@ -69,7 +69,12 @@ class Lifecycle:
     def _mark_down(self, record: ContainerRecord) -> None:
         self._core.containers.containers.update(record.id, running=False)
 
-    def _mount(self, mount: MountPointConfig) -> Mount:
+    def mount(self, mount: MountPointConfig) -> Mount:
+        """What a mount is on the host.
+
+        Raises:
+            InvalidInput: its source does not exist.
+        """
         if mount.type == "volume":
             source = self._volumes.mountpoint(mount.source)
         else:

@@ -49,14 +49,19 @@ class Extracted:
 
 
 def extract(
-    source: Reader, target: inroot.Root, name: str, on_read: Callable[[int], None]
+    source: Reader,
+    target: inroot.Root,
+    name: str,
+    on_read: Callable[[int], None],
+    place: Callable[[list[str]], list[str]] = list,
 ) -> Extracted:
-    """Extract the archive that ``source`` reads into the empty directory ``target``; blocking, for a thread.
+    """Extract the archive that ``source`` reads into the directory ``target``; blocking, for a thread.
 
     Args:
         source: the archive, compressed or not. Errors of its own ``read`` come through.
         name: of the archive, for messages.
         on_read: see :func:`decompress.open_stream`.
+        place: where an entry goes: from the components of its name to those of its path in ``target``.
 
     Raises:
         InvalidInput: it is damaged, truncated, no tar archive, or tries to get out of the directory.
@@ -65,7 +70,7 @@ def extract(
     with inroot.root_fd(target) as root:
         try:
             stream = TarStream(decompress.open_stream(source, on_read), name)
-            return _extract(stream, root, name)
+            return _extract(stream, root, name, place)
         except decompress.ERRORS as error:
             raise _damaged(name, str(error)) from error
         except tarfile.TarError as error:
@@ -76,9 +81,11 @@ def extract(
             raise oserrors.explain(error, f"archive '{name}' cannot be extracted") from error
 
 
-def _extract(stream: TarStream, root: int, name: str) -> Extracted:
+def _extract(
+    stream: TarStream, root: int, name: str, place: Callable[[list[str]], list[str]]
+) -> Extracted:
     entries = 0
-    with _Extraction(stream, root, name) as extraction:
+    with _Extraction(stream, root, name, place) as extraction:
         for member in stream.entries():
             entries += 1
             extraction.add(member)
@@ -93,10 +100,17 @@ def _extract(stream: TarStream, root: int, name: str) -> Extracted:
 class _Extraction:
     """One extraction: the directory opened last, and the directories that still need their times."""
 
-    def __init__(self, stream: TarStream, root: int, name: str) -> None:
+    def __init__(
+        self,
+        stream: TarStream,
+        root: int,
+        name: str,
+        place: Callable[[list[str]], list[str]],
+    ) -> None:
         self._stream = stream
         self._root = root
         self._name = name
+        self._place = place
         self._parent: str | None = None
         self._fd = -1
         self._times: list[tuple[str, int]] = []
@@ -254,7 +268,7 @@ class _Extraction:
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if ".." in parts:
             raise self._refused(name, "its name leads out of the archive by '..'")
-        return "".join(f"/{part}" for part in parts)
+        return "".join(f"/{part}" for part in self._place(parts))
 
     def _refused(self, path: str, reason: str) -> InvalidInput:
         return InvalidInput(

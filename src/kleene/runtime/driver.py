@@ -265,6 +265,11 @@ class RuntimeDriver(Protocol):
         """Remove the logs and exit statuses of a container that is not up."""
         ...
 
+    def open_root(self, container: str) -> int | None:
+        """A descriptor of the root directory as the container's processes see it, with what is mounted there;
+        ``None`` if it is not up. To be opened in only by names that are resolved inside it."""
+        ...
+
     def log_path(self, container: str, instance: str) -> Path:
         """Where the instance's output is kept."""
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -16,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kleene.errors import CommandFailed, HostUnavailable, InvalidInput, NotFound
-from kleene.host import process
+from kleene.host import inroot, process
 from kleene.runtime import (
     bundle,
     cgroups,
@@ -319,6 +320,15 @@ class OciDriver:
         keeper = keeper if conmon.is_keeper(keeper, instance) else 0
         pid = pid if pid in self._groups.pids(container) else 0
         return KeptProcess(pid, keeper, directories)
+
+    def open_root(self, container: str) -> int | None:
+        if (record := self._record(container)) is None:
+            return None
+        fd = os.open(f"/proc/{record.pid}/root", inroot.O_PATH | os.O_DIRECTORY)
+        if self._record(container) is None:  # it ended meanwhile: the id may be another process's
+            os.close(fd)
+            return None
+        return fd
 
     def log_path(self, container: str, instance: str) -> Path:
         return self._state.instance(container, instance).log

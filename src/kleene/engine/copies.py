@@ -1,0 +1,220 @@
+"""Files into containers and out of them, as tar streams; a container may run or not.
+
+Paths are resolved inside the container by the kernel. Of a container that runs it is what its processes see;
+of one that does not, a path below the destination of a mount leads into what would be mounted there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import posixpath
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from typing import IO
+
+from kleene.engine import lookup
+from kleene.engine.core import Core
+from kleene.engine.lifecycle import Lifecycle
+from kleene.errors import Conflict, InvalidInput, NotFound
+from kleene.host import archive, inroot, oserrors, tarwrite
+from kleene.metadata.containers import ContainerRecord
+from kleene.schemas.containers import MountPointConfig
+
+_CHUNK = 64 * 1024
+
+_Placing = Callable[[list[str]], list[str]]
+_DIRECTORY = inroot.O_PATH | os.O_DIRECTORY
+
+
+class Copies:
+    """Copies into and out of all containers."""
+
+    def __init__(self, core: Core, lifecycle: Lifecycle) -> None:
+        self._core = core
+        self._lifecycle = lifecycle
+
+    async def read(self, reference: str, path: str) -> AsyncGenerator[bytes, None]:
+        """A tar stream of what is at ``path``, of a link the link itself, under its own name.
+
+        Raises:
+            NotFound: no such container, or nothing is there.
+        """
+        record = lookup.container(self._core.containers, reference)
+        with _explained(record, path):
+            root, inner = await self._open(record, path, writing=False)
+            with _closed_on_error(root):
+                inroot.stat(root, inner, follow=False)
+        return _stream(root, inner)
+
+    async def write(
+        self,
+        reference: str,
+        path: str,
+        chunks: AsyncIterator[bytes],
+        *,
+        name: str = "",
+        directory: bool = False,
+    ) -> None:
+        """Extract a tar stream, compressed or not, in the directory ``path``.
+
+        Args:
+            name: of the entry at the top of the archive. If it is given, ``path`` may be missing in a
+                directory that is there, and is the entry's new name then; or a file, which is replaced.
+            directory: whether that entry is a directory.
+
+        Raises:
+            NotFound: no such container or directory.
+            Conflict: a directory would replace a file, or the place is mounted read-only.
+            InvalidInput: the archive is damaged, or tries to get out of the directory.
+        """
+        record = lookup.container(self._core.containers, reference)
+        with _explained(record, path):
+            root, inner = await self._open(record, path, writing=True)
+            try:
+                target, renamed = _open_target(root, inner, name, directory)
+            finally:
+                os.close(root)
+        try:
+            await _extract(target, chunks, f"copy to {path}", _placing(name, renamed))
+        finally:
+            os.close(target)
+
+    async def _open(self, record: ContainerRecord, path: str, *, writing: bool) -> tuple[int, str]:
+        """A root directory, as an open descriptor, and the path in it that ``path`` is."""
+        if not path.startswith("/") or "\0" in path:
+            raise InvalidInput(f"path '{path}' is not absolute", hint="begin it with '/'")
+        async with self._lifecycle.lock(record.id):
+            root = self._core.platform.runtime.open_root(record.id)
+            if root is not None:
+                return root, path
+        mount, inner = _mount_of(record, path)
+        if mount is None:
+            return os.open(self._core.platform.storage.mountpoint(record.dataset), _DIRECTORY), path
+        if mount.read_only and writing:
+            raise Conflict(f"'{path}' of container '{record.name}' is mounted read-only")
+        source = self._lifecycle.mount(mount).source
+        if source.is_dir():
+            return os.open(source, _DIRECTORY), inner
+        return os.open(source.parent, _DIRECTORY), f"/{source.name}"
+
+
+def _mount_of(record: ContainerRecord, path: str) -> tuple[MountPointConfig | None, str]:
+    """The mount that a path leads into, and the path there."""
+    plain = posixpath.normpath(path)
+    for mount in sorted(record.mounts, key=lambda m: len(m.destination), reverse=True):
+        top = posixpath.normpath(mount.destination)
+        if plain == top or plain.startswith(f"{top}/"):
+            return mount, plain[len(top) :] or "/"
+    return None, path
+
+
+@contextlib.contextmanager
+def _explained(record: ContainerRecord, path: str) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(
+            f"'{path}' does not exist in container '{record.name}'",
+            hint=f"look for it: klee exec {record.name} ls -l {posixpath.dirname(path)}",
+        ) from error
+    except OSError as error:
+        raise oserrors.explain(error, f"'{path}' of container '{record.name}'") from error
+
+
+@contextlib.contextmanager
+def _closed_on_error(fd: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _open_target(root: int, path: str, name: str, directory: bool) -> tuple[int, str | None]:
+    """The directory to extract in, and the new name of the archive's top, if it gets one."""
+    try:
+        return inroot.open_in_root(root, path, _DIRECTORY), None
+    except NotADirectoryError as error:
+        if directory or not name or path.endswith("/"):
+            raise Conflict(f"'{path}' is not a directory in the container") from error
+    except FileNotFoundError:
+        if not name or (path.endswith("/") and not directory):
+            raise
+    parent, new = inroot.split(path)
+    return inroot.open_in_root(root, parent, _DIRECTORY), new
+
+
+def _placing(name: str, renamed: str | None) -> _Placing:
+    """Where the entries of an archive go whose top is called ``name``."""
+
+    def place(parts: list[str]) -> list[str]:
+        if renamed is None:
+            return parts
+        return [renamed, *(parts if name == "." else parts[1:])]
+
+    return place
+
+
+async def _stream(root: int, path: str) -> AsyncGenerator[bytes, None]:
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    stream = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(reading, "rb")
+    )
+    work = asyncio.ensure_future(asyncio.to_thread(_write, root, path, os.fdopen(writing, "wb")))
+    try:
+        while data := await stream.read(_CHUNK):
+            yield data
+        await work
+    finally:
+        transport.close()  # a thread that still writes gets EPIPE
+        await _ended(work)
+        os.close(root)
+
+
+def _write(root: int, path: str, sink: IO[bytes]) -> None:
+    with sink:
+        tarwrite.write(root, path, sink, lambda: None)
+
+
+async def _extract(target: int, chunks: AsyncIterator[bytes], title: str, place: _Placing) -> None:
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    transport, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, os.fdopen(writing, "wb")
+    )
+    stream = asyncio.StreamWriter(transport, protocol, None, loop)
+    source = os.fdopen(reading, "rb", buffering=0)
+    work = asyncio.ensure_future(asyncio.to_thread(_read, source, target, title, place))
+    try:
+        await _feed(stream, chunks, work)
+    finally:
+        # Without all of the archive the thread finds it truncated, and ends.
+        stream.close()
+        await _ended(work)
+    await work
+
+
+async def _ended(work: asyncio.Future[None]) -> None:
+    """Wait for a thread's end, whatever it comes to."""
+    await asyncio.wait([work])
+    if not work.cancelled():
+        work.exception()
+
+
+async def _feed(
+    stream: asyncio.StreamWriter, chunks: AsyncIterator[bytes], work: asyncio.Future[None]
+) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the thread tells why
+        async for chunk in chunks:
+            stream.write(chunk)
+            await stream.drain()
+            if work.done():
+                return
+
+
+def _read(source: IO[bytes], target: int, title: str, place: _Placing) -> None:
+    with source:
+        archive.extract(source, target, title, lambda _: None, place)
