@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -161,3 +162,16 @@ def test_a_command_that_cannot_be_started(daemon: Daemon, command: str, status: 
     assert done.status == status
     assert f"command '{command}'" in done.stderr
     assert daemon.klee("exec", "box", command, check=False).status == status
+
+
+# --- What a container is made of
+
+
+def test_entrypoint_and_working_directory(daemon: Daemon) -> None:
+    options = ("--workdir", "/made/here", "--entrypoint", "/bin/ls", "-q", "--name", "box")
+    assert daemon.klee("run", *options, "tiny", "-d", "/bin").stdout == "/bin\n"
+    assert daemon.klee("exec", "-q", "box", "pwd").stdout == "/made/here\n"
+    shown = json.loads(daemon.klee("isc", "box").stdout)["container"]
+    assert (shown["workdir"], shown["entrypoint"]) == ("/made/here", ["/bin/ls"])
+    refused = daemon.klee("run", "--workdir", "here", "tiny", "true", check=False)
+    assert "working directory 'here' is not absolute" in refused.stderr

@@ -46,7 +46,15 @@ def creation_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> d
         "restart_policy": options["restart"],
         "public_ports": [port(p) for p in options["publish"]],
         "auto_remove": options["rm"],
+        "workdir": options["workdir"],
+        "entrypoint": _entrypoint(options["entrypoint"]),
     }
+
+
+def _entrypoint(program: str | None) -> list[str] | None:
+    if program is None:
+        return None
+    return [program] if program else []
 
 
 def endpoint(

@@ -87,6 +87,14 @@ creation_options = _together(
         show_default=True,
         help="Whether to start the container when kleened starts.",
     ),
+    click.option(
+        "--workdir", "-w", metavar="PATH", help="Start processes in PATH; it is made if missing."
+    ),
+    click.option(
+        "--entrypoint",
+        metavar="PROGRAM",
+        help="Put PROGRAM before the command, in place of the image's entrypoint; '' for nothing.",
+    ),
     click.option("--rm", is_flag=True, help="Remove the container when it stops."),
 )
 """Configure a new container."""

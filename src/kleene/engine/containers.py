@@ -95,7 +95,7 @@ class Containers:
             cmd=list(config.cmd or (image.cmd if config.entrypoint is None else [])),
             env=lookup.merge_environment(image.env, config.env or []),
             user=config.user or image.user,
-            workdir=image.workdir,
+            workdir=_checked_workdir(config.workdir) or image.workdir,
             jail_param=params,
             network_driver=driver,
             persist=bool(config.persist),
@@ -145,6 +145,7 @@ class Containers:
             "auto_remove": record.auto_remove,
             "entrypoint": record.entrypoint,
             "stop_signal": record.stop_signal,
+            "workdir": record.workdir or "/",
         }
 
     async def inspect(self, reference: str) -> ContainerInspect:
@@ -302,6 +303,7 @@ class Containers:
             "restart_policy": config.restart_policy,
             "auto_remove": config.auto_remove,
             "entrypoint": config.entrypoint,
+            "workdir": _checked_workdir(config.workdir),
         }
         if config.name is not None:
             changes["name"] = names.check_container_name(config.name)
@@ -330,6 +332,15 @@ def _name_taken(name: str) -> Conflict:
         f"container name '{name}' is taken",
         hint=f"choose another, or remove that container: klee rmc {name}",
     )
+
+
+def _checked_workdir(path: str | None) -> str | None:
+    """A working directory; ``None`` if none was named."""
+    if not path:
+        return None
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidInput(f"working directory '{path}' is not absolute", hint="begin it with '/'")
+    return path
 
 
 def _checked_mount(mount: MountPointConfig) -> MountPointConfig:

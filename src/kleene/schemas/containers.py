@@ -80,6 +80,7 @@ class ContainerConfig(msgspec.Struct):
         auto_remove: remove the container when it stops.
         entrypoint: put before the command; ``None`` takes the image's. If it is given, the image's
             command is not taken.
+        workdir: where processes start, an absolute path, made if it is missing; ``""`` takes the image's.
     """
 
     name: str | None = None
@@ -95,6 +96,7 @@ class ContainerConfig(msgspec.Struct):
     restart_policy: RestartPolicy | None = None
     auto_remove: bool | None = None
     entrypoint: list[str] | None = None
+    workdir: str | None = None
 
 
 class Container(msgspec.Struct, kw_only=True):
@@ -124,6 +126,7 @@ class Container(msgspec.Struct, kw_only=True):
     auto_remove: bool = False
     entrypoint: list[str] = []
     stop_signal: str = ""
+    workdir: str = "/"
 
 
 class ContainerSummary(Container, kw_only=True):
