@@ -171,7 +171,8 @@ def test_create_sends_the_configuration(
     daemon.answer("POST", "/containers/create", {"id": "c" * 12}, 201)
     done = klee(
         *"create --name web -u app -e A=1 -e LANG -e MISSING -m data:/data:ro -J allow.mount".split(),
-        *"-p 8080:80 -P --restart on-startup --rm -w /w --entrypoint sh flask:2@3f2a run --port 80 -p".split(),
+        *"-p 8080:80 -P --restart on-startup --rm -w /w --entrypoint sh".split(),
+        *"flask:2@3f2a run --port 80 -p".split(),
     )
     assert done == (0, "cccccccccccc\n", "")
     assert daemon.requests[0].body == {
