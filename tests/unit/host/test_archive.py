@@ -1,8 +1,9 @@
 """Base archives: whole or refused, and never outside of their directory."""
 
-from __future__ import gc
+from __future__ import annotations
 
 import bz2
+import gc
 import gzip
 import io
 import lzma
