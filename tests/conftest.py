@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,13 @@ def _is_slow(item: pytest.Item) -> bool:
 @pytest.fixture(scope="session", autouse=True)
 def _mark_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     baseline.mark(str(tmp_path_factory.getbasetemp()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_are_heard() -> None:
+    """A shell has what it runs in the background ignore SIGINT, and children inherit that (signal(7))."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module", autouse=True)
