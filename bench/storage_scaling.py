@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import statistics
 import tempfile
@@ -25,7 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kleene.host import process
-from kleene.storage import btrfs_ioctl
 from kleene.storage.btrfs import BtrfsDriver
 from kleene.storage.driver import Snapshot
 from kleene.storage.loopfile import GIB, LoopFile
@@ -80,7 +78,8 @@ class Course:
             self.source = Snapshot(name, "s")
             await self.driver.snapshot(self.source)
         else:
-            await asyncio.to_thread(commit, self.driver.mountpoint(name))
+            path = str(self.driver.mountpoint(name))
+            (await process.run(["btrfs", "filesystem", "sync", path])).check()
         self.seconds.append(time.perf_counter() - begin)
         self.written.append(self.bytes_written() - before)
 
@@ -92,15 +91,6 @@ class Course:
                 counted = Path("/sys/block", Path(device).name, "stat").read_text().split()
                 return int(counted[6]) * 512
         raise FileNotFoundError(self.pool.directory)
-
-
-def commit(path: Path) -> None:
-    """Have all metadata of a btrfs written."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        btrfs_ioctl.commit(fd)
-    finally:
-        os.close(fd)
 
 
 @asynccontextmanager

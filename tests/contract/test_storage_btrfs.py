@@ -179,6 +179,29 @@ async def test_a_copy_that_does_not_fit_leaves_nothing(elsewhere: Path, btrfs_po
     run("btrfs", "subvolume", "delete", source)
 
 
+async def test_every_call_is_on_disk_when_it_returns(elsewhere: Path, tmp_path: Path) -> None:
+    driver = await BtrfsDriver.open(elsewhere / "kleene")
+
+    def on_disk(name: str) -> bool:
+        """Whether a crash right now would leave the name there."""
+        crashed = tmp_path / "crashed.img"
+        run("cp", "--sparse=always", elsewhere.with_suffix(".img"), crashed)
+        dump = run("btrfs", "inspect-internal", "dump-tree", "-t", "5", crashed)
+        return f"name: {name}\n" in dump
+
+    await driver.create("image/made")
+    assert on_disk("made")
+    await driver.snapshot(Snapshot("image/made", "frozen"))
+    assert on_disk("frozen")
+    await driver.clone(Snapshot("image/made", "frozen"), "container/cloned")
+    assert on_disk("cloned")
+    await driver.destroy("container/cloned")
+    assert not on_disk("cloned")
+    await driver.destroy_snapshot(Snapshot("image/made", "frozen"))
+    assert not on_disk("frozen")
+    await driver.close()
+
+
 async def test_only_a_btrfs_can_be_opened(tmp_path: Path, btrfs_pool: Path) -> None:
     with pytest.raises(HostUnavailable, match="cannot hold datasets"):
         await BtrfsDriver.open(tmp_path / "root")

@@ -34,9 +34,7 @@ def _number(direction: int, number: int, size: int) -> int:
 
 _SUBVOL_CREATE = _number(_WRITE, 14, _ARGS_SIZE)
 _TREE_SEARCH = _number(_READ | _WRITE, 17, _ARGS_SIZE)
-_WAIT_SYNC = _number(_WRITE, 22, 8)
 _SNAP_CREATE_V2 = _number(_WRITE, 23, _ARGS_SIZE)
-_START_SYNC = _number(_READ, 24, 8)
 _FS_INFO = _number(_READ, 31, 1024)
 _GET_SUBVOL_INFO = _number(_READ, 60, 504)
 _SNAP_DESTROY_V2 = _number(_WRITE, 63, _ARGS_SIZE)
@@ -79,7 +77,7 @@ def _encoded(name: str) -> bytes:
 
 
 def create_subvolume(directory: int, name: str) -> None:
-    """Make an empty subvolume ``name`` in ``directory``. Not durable before :func:`commit`."""
+    """Make an empty subvolume ``name`` in ``directory``. Durable after fsync(2) of ``directory``."""
     _ioctl(directory, _SUBVOL_CREATE, _buffer("=q4088s", 0, _encoded(name)))
 
 
@@ -96,19 +94,10 @@ def create_snapshot(source: int, directory: int, name: str, *, readonly: bool) -
 def destroy_subvolume(fd: int, subvolume_id: int) -> None:
     """Take a subvolume away by its id; ``fd`` is anything in the file system. Its space comes back later.
 
-    Not durable before :func:`commit`. Raises ENOTEMPTY while there is a subvolume in it. Linux 5.7.
+    Durable after fsync(2) of the directory that it lay in. Raises ENOTEMPTY while there is a subvolume in it.
+    Linux 5.7.
     """
     _ioctl(fd, _SNAP_DESTROY_V2, _buffer("=qQQ32sQ", 0, 0, _SPEC_BY_ID, b"", subvolume_id))
-
-
-def commit(fd: int) -> None:
-    """Wait until every change of metadata made so far is on disk.
-
-    Unlike syncfs(2), this does not write back the files that other datasets have open.
-    """
-    transaction = ctypes.create_string_buffer(8)
-    _ioctl(fd, _START_SYNC, transaction)
-    _ioctl(fd, _WAIT_SYNC, transaction)
 
 
 def subvolume_info(fd: int) -> SubvolumeInfo:

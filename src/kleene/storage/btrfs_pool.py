@@ -6,6 +6,10 @@ Owns a directory tree that outlives the daemon::
     ROOT/snapshots/A/B/SNAPSHOT   a read-only subvolume
     ROOT/trash/RANDOM/            what is on its way in or out; emptied when the pool is opened
 
+What is made or destroyed is durable after fsync(2) of its directory, which then commits the file system's
+transaction; so does making a snapshot. Syncing the file system would write back all that containers have
+written, and ``BTRFS_IOC_START_SYNC`` is lost at times: the wait then lasts until the next periodic commit.
+
 Every path is walked from ROOT's descriptor, a part at a time, and never through a symbolic link.
 """
 
@@ -68,7 +72,7 @@ class Pool:
         with self.directory(TRASH) as trash:
             for name in _listing(trash):
                 self._empty(trash, name)
-        btrfs.commit(self.fd)
+            os.fsync(trash)
 
     @contextlib.contextmanager
     def directory(self, *parts: str, make: bool = False) -> Iterator[int]:
@@ -118,7 +122,7 @@ class Pool:
             btrfs.create_subvolume(parent, name)
             with self.dataset(dataset) as fd:
                 os.fchmod(fd, 0o755)  # the kernel applied the daemon's umask
-        btrfs.commit(self.fd)
+            os.fsync(parent)
 
     def clone(self, source: int, dataset: str) -> None:
         """Make a dataset from the subvolume that ``source`` is the root of."""
@@ -151,24 +155,25 @@ class Pool:
             self._discard(SNAPSHOTS, group, name, entry)
             self._discard(DATASETS, group, name, entry)
             self._empty(trash, entry)
-            btrfs.commit(self.fd)
+            os.fsync(trash)
 
     def destroy_snapshot(self, snapshot: Snapshot) -> None:
         """Take a snapshot away in place: a read-only subvolume cannot move to another directory."""
-        parts = snapshot_parts(snapshot)
-        with contextlib.suppress(FileNotFoundError), self._working():
-            self._destroy_subvolume(SNAPSHOTS, *parts)
-            btrfs.commit(self.fd)
-
-    def _destroy_subvolume(self, *parts: str) -> None:
-        with self.directory(*parts) as fd:
-            identity = _subvolume_id(fd)
-        try:
-            btrfs.destroy_subvolume(self.fd, identity)
-        except PermissionError as error:
-            raise Conflict(
-                f"'{'/'.join(parts)}' is being sent", hint="wait until that is done"
-            ) from error
+        group, dataset, name = snapshot_parts(snapshot)
+        with (
+            contextlib.suppress(FileNotFoundError),
+            self._working(),
+            self.directory(SNAPSHOTS, group, dataset) as parent,
+        ):
+            with self.directory(SNAPSHOTS, group, dataset, name) as fd:
+                identity = _subvolume_id(fd)
+            try:
+                btrfs.destroy_subvolume(parent, identity)
+            except PermissionError as error:
+                raise Conflict(
+                    f"snapshot '{snapshot}' is being sent", hint="wait until that is done"
+                ) from error
+            os.fsync(parent)
 
     def _discard(self, kind: str, group: str, name: str, entry: str) -> None:
         with (
