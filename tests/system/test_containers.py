@@ -113,11 +113,18 @@ def test_logs_that_cannot_be_shown(daemon: Daemon) -> None:
 # --- The end of containers and their processes
 
 
+def connections(pid: int) -> int:
+    """How many sockets a process has open."""
+    opened = (os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return sum(name.startswith("socket:") for name in opened)
+
+
 def test_wait_prints_exit_statuses(daemon: Daemon) -> None:
     script = "until test -e /go; do sleep 0.1; done; exit 3"
     daemon.klee("run", "-d", "--name", "box", "tiny", "sh", "-c", script)
     daemon.klee("run", "-d", "--rm", "--name", "gone", "tiny", "sh", "-c", script)
     waiting = daemon.popen("wait", "box", "gone")
+    wait_until(lambda: connections(waiting.pid) == 2, "the client does not ask")
     daemon.klee("exec", "-q", "gone", "touch", "/go")
     wait_until(lambda: "gone" not in daemon.klee("lsc", "-a").stdout, "it is not removed")
     assert waiting.poll() is None
