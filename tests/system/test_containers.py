@@ -115,8 +115,8 @@ def test_logs_that_cannot_be_shown(daemon: Daemon) -> None:
 
 def connections(pid: int) -> int:
     """How many sockets a process has open."""
-    opened = (os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir())
-    return sum(name.startswith("socket:") for name in opened)
+    opened = (fd.readlink() for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return sum(str(target).startswith("socket:") for target in opened)
 
 
 def test_wait_prints_exit_statuses(daemon: Daemon) -> None:
