@@ -8,7 +8,7 @@ Owns a directory tree that outlives the daemon::
 
 What is made or destroyed is durable after fsync(2) of its directory, which then commits the file system's
 transaction; so does making a snapshot. Syncing the file system would write back all that containers have
-written, and ``BTRFS_IOC_START_SYNC`` is lost at times: the wait then lasts until the next periodic commit.
+written, and ``BTRFS_IOC_START_SYNC`` waits now and then for the next periodic commit.
 
 Every path is walked from ROOT's descriptor, a part at a time, and never through a symbolic link.
 """
