@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kleene.client.operations import JsonClient
 from tests.support.daemon import Daemon, wait_until
 
 pytestmark = pytest.mark.slow
@@ -182,3 +183,20 @@ def test_entrypoint_and_working_directory(daemon: Daemon) -> None:
     assert (shown["workdir"], shown["entrypoint"]) == ("/made/here", ["/bin/ls"])
     refused = daemon.klee("run", "--workdir", "here", "tiny", "true", check=False)
     assert "working directory 'here' is not absolute" in refused.stderr
+
+
+def test_a_container_that_nothing_is_started_in_goes_down_again(daemon: Daemon) -> None:
+    config = {"name": "early", "image": "tiny", "cmd": ["true"], "start_soon": True}
+    created = JsonClient(f"http://{daemon.socket}").containers.create(config)
+    try:
+        wait_until(lambda: created in daemon.klee("lsc", "-q").stdout, "it is not brought up")
+        wait_until(lambda: created not in daemon.klee("lsc", "-q").stdout, "it stays up")
+    finally:
+        daemon.klee("rmc", "-f", created)
+
+
+def test_a_command_that_cannot_be_started_leaves_no_container_up(daemon: Daemon) -> None:
+    refused = daemon.klee("run", "--name", "none", "tiny", "no-such-command", check=False)
+    assert refused.status == 127
+    assert daemon.klee("lsc", "-q").stdout == ""
+    daemon.klee("rmc", "none")

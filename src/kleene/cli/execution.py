@@ -52,6 +52,8 @@ def run(session: Session, /, **options: Any) -> int:
     """
     process = _Process(session.client, options)
     config = creation_config(options, os.environ)
+    # On a network the container is connected first, so that it goes up with its address.
+    config["start_soon"] = options["network"] is None
     container = create_container(session.client, config, options, _import_streams)
     if not process.quiet or process.detach:
         click.echo(container)

@@ -15,7 +15,7 @@ from kleene.engine.core import Core, iso_time, now
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.lifecycle import Lifecycle, jail_params
 from kleene.engine.volumes import Volumes, anonymous_mounts, kept_anonymous
-from kleene.errors import Conflict, InvalidInput
+from kleene.errors import Conflict, InvalidInput, KleeneError
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.images import ImageRecord
 from kleene.schemas.containers import (
@@ -30,6 +30,8 @@ from kleene.schemas.containers import (
 from kleene.storage.driver import Snapshot
 
 ProcessList = list[ContainerProcess]  # the class has a method ``list``
+
+_EARLY = 10.0  # seconds that a container brought up early waits for its first process
 
 DEFAULT_GRACE = 10.0
 """Seconds between the request to end and the kill, as Docker has it."""
@@ -69,7 +71,21 @@ class Containers:
             await self._volumes.prepare(record)
             self._store.containers.update(record.id, state="ready")
             undo.pop_all()
+        if config.start_soon:
+            self._core.background(self._bring_up_early(record.id), f"bring up {record.id}")
         return record.id
+
+    async def _bring_up_early(self, container: str) -> None:
+        """Have a container up before its process is asked for; take it down if none comes."""
+        async with self._lifecycle.lock(container):
+            record = self._store.containers.get(container)
+            if record is None or record.state != "ready" or record.running:
+                return
+            with contextlib.suppress(KleeneError):  # told to who starts it
+                await self._lifecycle.bring_up(record)
+        await asyncio.sleep(_EARLY)
+        async with self._lifecycle.lock(container):
+            await self._lifecycle.take_down_if_empty(record)
 
     async def describe(self, config: ContainerConfig, image: ImageRecord) -> ContainerRecord:
         """The record of a container that is not made yet, everything in it checked."""

@@ -185,7 +185,7 @@ class Execs:
                         hint=f"start it first: klee start {container.name}",
                     )
                 await self._lifecycle.bring_up(container)
-                undo.push_async_callback(self._lifecycle.take_down, container)
+            undo.push_async_callback(self._lifecycle.take_down_if_empty, container)
             self._store.execs.update(record.id, state="running")
             runtime = self._core.platform.runtime
             process = await runtime.exec(container.id, record.id, spec, attach=attach)

@@ -97,6 +97,13 @@ class Lifecycle:
         if record.ports:
             await self._endpoints.refresh_firewall()
 
+    async def take_down_if_empty(self, record: ContainerRecord) -> None:
+        """Take the container down if it is up and nothing runs in it."""
+        present = self._core.containers.containers.get(record.id)
+        runtime = self._core.platform.runtime
+        if present is not None and present.running and not await runtime.processes(record.id):
+            await self.take_down(record)
+
     def supervise(
         self, record: ContainerRecord, then: Callable[[ContainerRecord], Awaitable[None]]
     ) -> None:

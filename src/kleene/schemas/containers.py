@@ -78,6 +78,7 @@ class ContainerConfig(msgspec.Struct):
         jail_param: jail parameters, ``name`` or ``name=value``.
         network_driver: ``None`` means ``host`` without a network and ``ipnet`` with one.
         auto_remove: remove the container when it stops.
+        start_soon: a process is going to be started in it at once: it may be brought up meanwhile.
         entrypoint: put before the command; ``None`` takes the image's. If it is given, the image's
             command is not taken.
         workdir: where processes start, an absolute path, made if it is missing; ``""`` takes the image's.
@@ -95,6 +96,7 @@ class ContainerConfig(msgspec.Struct):
     public_ports: list[PublishedPortConfig] | None = None
     restart_policy: RestartPolicy | None = None
     auto_remove: bool | None = None
+    start_soon: bool = False
     entrypoint: list[str] | None = None
     workdir: str | None = None
 
