@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from kleene.build import patterns
 from kleene.build.digests import FileDigests, MemoryDigests
-from kleene.build.ignore import Ignore
 from kleene.build.selection import Selection, Source
+from kleene.contexts import patterns
+from kleene.contexts.ignore import Ignore
 from kleene.errors import InvalidInput, KleeneError, NotFound
 from kleene.host import inroot, oserrors
 from kleene.host.threads import Stop, in_thread

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from kleene.build import patterns
+from kleene.contexts import patterns
 from kleene.errors import InvalidInput
 
 

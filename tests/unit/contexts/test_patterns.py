@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from kleene.build import patterns
-from kleene.build.ignore import Ignore
+from kleene.contexts import patterns
+from kleene.contexts.ignore import Ignore
 from kleene.errors import InvalidInput
 
 
