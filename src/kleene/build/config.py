@@ -31,11 +31,21 @@ from kleene.dockerfile.words import Word
 from kleene.schemas import images as schemas
 from kleene.schemas.images import ImageSettings
 
-_PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([a-zA-Z]+))?")
+_PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([a-zA-Z]*))?")
+_HOST = re.compile(r"(?:[0-9a-fA-F.:\[\]]*:)?[0-9]{0,5}(?:-[0-9]{1,5})?")
 _PROTOCOLS = ("tcp", "udp", "sctp")
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:ns|us|\u00b5s|ms|s|m|h))+")
+_DURATION = re.compile(r"\+?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+")
 _PART = re.compile(r"([0-9.]+)([^0-9.]+)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "\u00b5s": 1e-6,
+    "\u03bcs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
 
 
 @dataclass(frozen=True)
@@ -89,11 +99,9 @@ class Configuration:
             case Entrypoint():
                 self._entrypoint(instruction)
             case User():
-                self.image = replace(self.image, user=words.user(instruction.user))
+                self.image = replace(self.image, user=words.user(instruction.user) or "")
             case Label():
-                pairs = (
-                    (words.not_empty(n, "the name"), words.expand(v)) for n, v in instruction.pairs
-                )
+                pairs = ((words.expand(n), words.expand(v)) for n, v in instruction.pairs)
                 self._set(labels={**settings.labels, **dict(pairs)})
             case Maintainer():
                 self._set(labels={**settings.labels, "maintainer": instruction.name.text})
@@ -135,20 +143,22 @@ def _merged(old: list[str], new: list[str]) -> list[str]:
 
 
 def _ports(word: Word, words: Expander) -> list[str]:
-    return [_port(word, text) for text in words.not_empty(word, "the port").split()]
+    return [_port(word, text) for text in words.expand(word).split()]
 
 
 def _port(word: Word, text: str) -> str:
-    found = _PORT.fullmatch(text)
+    # Docker still takes '[IP:]HOST:PORT', where only the port counts; the rule ExposeInvalidFormat warns.
+    host, _, port = text.rpartition(":")
+    found = _PORT.fullmatch(port) if _HOST.fullmatch(host) else None
     first, last, protocol = found.groups() if found else ("0", None, None)
     numbers = [int(first), int(last or first)]
     protocol = (protocol or "tcp").lower()
-    if not 1 <= numbers[0] <= numbers[1] <= 65535 or protocol not in _PROTOCOLS:
+    if found is None or not 0 <= numbers[0] <= numbers[1] <= 65535 or protocol not in _PROTOCOLS:
         raise word.error(
             f"{quoted(text)} is not a port",
             "write PORT, PORT/udp, or FIRST-LAST; publish with klee run -p",
         )
-    ports = str(numbers[0]) if last is None else f"{numbers[0]}-{numbers[1]}"
+    ports = str(numbers[0]) if numbers[0] == numbers[1] else f"{numbers[0]}-{numbers[1]}"
     return f"{ports}/{protocol}"
 
 

@@ -170,14 +170,10 @@ class Context:
         if not patterns.is_pattern(path):
             yield self._source(path, stop)
             return
-        found = [name for name in self._glob(path) if not self._ignore.excludes(name)]
-        if not found:
-            raise InvalidInput(
-                f"no file in {self._name} matches '{source}'",
-                hint=None if self._image else f"list what there is: ls -A {self.path}",
-            )
-        for name in found:
-            yield self._source(name, stop)
+        # As in BuildKit, a pattern may match nothing: that is how Dockerfiles copy what may be missing.
+        for name in self._glob(path):
+            if not self._ignore.excludes(name):
+                yield self._source(name, stop)
 
     def _glob(self, pattern: str) -> list[str]:
         """The paths that match, sorted. Directories on the way may be links that stay inside."""

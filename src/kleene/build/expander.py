@@ -39,18 +39,22 @@ class Expander:
             )
         return value
 
-    def user(self, word: Word) -> str:
-        """A user, or a user and a group."""
-        user = self.not_empty(word, "the user")
+    def user(self, word: Word) -> str | None:
+        """A user, or a user and a group; ``None`` if nothing is left of the word."""
+        user = self.expand(word)
+        if not user:
+            return None
         if _USER.fullmatch(user) is None:
             raise word.error(
                 f"{quoted(user)} is not a user", "write USER, USER:GROUP, or their ids"
             )
         return user
 
-    def mode(self, word: Word) -> int:
-        """Permission bits."""
-        mode = self.not_empty(word, "the mode")
+    def mode(self, word: Word) -> int | None:
+        """Permission bits; ``None`` if nothing is left of the word."""
+        mode = self.expand(word)
+        if not mode:
+            return None
         if _MODE.fullmatch(mode) is None:
             raise word.error(f"{quoted(mode)} is not an octal mode", "write it like --chmod=0755")
         return int(mode, 8)

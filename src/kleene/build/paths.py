@@ -23,14 +23,15 @@ def is_directory(path: str) -> bool:
     return path.rpartition("/")[2] in ("", ".", "..")
 
 
-def in_context(pattern: str) -> str | None:
-    """A source of COPY relative to the context, clean; ``None`` if it leads out of it."""
+def in_context(pattern: str) -> str:
+    """A source of COPY relative to the context, clean.
+
+    ``..`` ends at the context, as at a root (Dockerfile reference, "COPY", "Source").
+    """
     parts: list[str] = []
     for part in pattern.split("/"):
         if part.replace("\\", "") == "..":
-            if not parts:
-                return None
-            parts.pop()
+            del parts[-1:]
         elif part not in ("", "."):
             parts.append(part)
     return "/".join(parts) or "."

@@ -171,7 +171,7 @@ class StagePlanner:
         return RunStep(*self._head(run), args, scope.run_env(), cwd, self._user, scope.proxies)
 
     def _workdir(self, workdir: Workdir) -> WorkdirStep:
-        path = join(self._config.image.workdir, self._words.not_empty(workdir.path, "the path"))
+        path = join(self._config.image.workdir, self._words.expand(workdir.path))
         self._config.image = replace(self._config.image, workdir=path)
         return WorkdirStep(*self._head(workdir), path, self._user)
 
@@ -215,7 +215,7 @@ class StagePlanner:
         urls, sources = [], []
         for word in add.sources:
             if isinstance(word, Word):
-                url = remote(word, self._words.not_empty(word, "the source"))
+                url = remote(word, self._words.expand(word))
                 if url is None:
                     sources.append(self._source(word, True))
                 else:
@@ -263,16 +263,10 @@ class StagePlanner:
         return origin.index if isinstance(origin, Stage) else str(origin)
 
     def _source(self, word: Word, from_context: bool) -> str:
-        pattern = self._words.not_empty(word, "the source")
+        pattern = self._words.expand(word)
         if not from_context:  # where '/' is the root, and there is nothing above it
             return join("/", pattern).lstrip("/") or "."
-        path = in_context(pattern)
-        if path is None:
-            raise word.error(
-                f"source {quoted(pattern)} is outside the context",
-                "copy the file into the context, or build with a directory above as context",
-            )
-        return path
+        return in_context(pattern)
 
     def _inline(self, heredoc: Heredoc) -> InlineFile:
         name = heredoc.start.name

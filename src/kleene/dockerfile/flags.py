@@ -24,7 +24,7 @@ def read_flags(
         switches: names of those that are ``true`` without a value.
 
     Raises:
-        DockerfileError: a flag that is unknown, not supported yet, given twice or without a value.
+        DockerfileError: a flag that is unknown, not supported yet, given twice or without a ``=``.
     """
     found: dict[str, Word] = {}
     for flag in statement.flags:
@@ -35,14 +35,15 @@ def read_flags(
             raise flag.error(f"flag '--{name}' is given twice")
         if name in switches:
             _check_switch(flag, name)
-        elif not equals or len(flag.text) == len(name) + 3:
+        elif not equals:
             raise flag.error(f"flag '--{name}' has no value", f"write --{name}=VALUE")
         found[name] = flag.part(len(name) + 3, len(flag.text))
-    return found
+    # An empty value is none, as in Docker.
+    return {name: value for name, value in found.items() if value.text or name in switches}
 
 
 def _check_switch(flag: Word, name: str) -> None:
-    if flag.text not in (f"--{name}", f"--{name}=true", f"--{name}=false"):
+    if flag.text.lower() not in (f"--{name}", f"--{name}=true", f"--{name}=false"):
         raise flag.error(f"flag '--{name}' is either true or false", f"write --{name}")
 
 

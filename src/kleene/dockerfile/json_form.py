@@ -1,7 +1,7 @@
 """The JSON form of RUN, CMD, COPY: ``["a", "b"]``.
 
-Pure. Docker takes a broken array for shell text without a word. Here it is an error when it was
-meant as an array; ``[ -f x ] && y`` and the pattern ``[ab].txt`` are not.
+Pure. As in Docker, what is no JSON array is plain text; :func:`fault` says what is wrong with one that was
+probably meant as an array, which ``[ -f x ] && y`` and the pattern ``[ab].txt`` are not.
 """
 
 from __future__ import annotations
@@ -23,20 +23,33 @@ _HINT = 'write ["first", "second"]: double quotes, commas between, a closing bra
 
 
 def read_json(word: Word) -> tuple[Word, ...] | None:
-    """The strings of an array; ``None`` if the text is not meant as one.
+    """The strings of an array; ``None`` if the text is no JSON array.
 
     Raises:
-        DockerfileError: it is meant as an array of strings, but is not one; or a string has a NUL.
+        DockerfileError: an array of something else than strings, or a string with a NUL in it.
     """
     if not word.text.startswith("["):
         return None
     try:
-        return _read_array(word)
+        strings = _read_array(word)
     except DockerfileError:
-        if _MEANT.match(word.text):
-            raise
-    if _is_json_array(word.text):
-        raise word.error("a JSON array of something else than strings", _HINT)
+        if _is_json_array(word.text):
+            raise word.error("a JSON array of something else than strings", _HINT) from None
+        return None
+    for string in strings:
+        if "\0" in string.text:
+            raise string.error("the JSON string has a NUL character in it", "remove it")
+    return strings
+
+
+def fault(word: Word) -> DockerfileError | None:
+    """Why a text that was meant as an array is none; ``None`` if it was not meant as one."""
+    if not _MEANT.match(word.text):
+        return None
+    try:
+        _read_array(word)
+    except DockerfileError as error:
+        return error
     return None
 
 
@@ -86,8 +99,6 @@ def _decode(literal: Word) -> Word:
         raise literal.error(
             "the JSON string has an escape that JSON does not know", _HINT
         ) from None
-    if "\0" in text:
-        raise literal.error("the JSON string has a NUL character in it", "remove it")
     inside = literal.part(1, len(literal.text) - 1)
     if inside.text == text:
         return inside
@@ -104,6 +115,11 @@ def _is_json_array(text: str) -> bool:
     if not text.endswith("]"):
         return False
     try:
-        return isinstance(json.loads(text), list)
+        return isinstance(json.loads(text, parse_constant=_no_constant), list)
     except (ValueError, RecursionError):
         return False
+
+
+def _no_constant(name: str) -> None:
+    """Refuse ``NaN`` and the like, which Python takes for JSON."""
+    raise ValueError(name)

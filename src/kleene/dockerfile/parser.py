@@ -155,10 +155,17 @@ class _Parser:
 
     def _warn_of_style(self, first: _Line, keyword: Word) -> None:
         if not keyword.text.isupper() and keyword.text.isalpha():
-            hint = f"write {quoted(keyword.text.upper())}"
-            self._warnings.append(keyword.warning("an instruction in lower case", hint))
+            self._warn(
+                keyword,
+                "UppercaseInstruction",
+                "an instruction in lower case",
+                f"write {quoted(keyword.text.upper())}",
+            )
         if first.text[:1] in WHITESPACE:
-            self._warnings.append(keyword.warning("white space before an instruction"))
+            self._warn(keyword, "LeadingWhiteSpace", "white space before an instruction")
+
+    def _warn(self, word: Word, rule: str, reason: str, hint: str | None = None) -> None:
+        self._warnings.append(word.warning(rule, reason, hint))
 
     def _join(self, first: _Line) -> LogicalLine:
         """Join a line with those that continue it."""
@@ -169,11 +176,17 @@ class _Parser:
         while continued:
             line = next(self._lines, None)
             if line is None:
-                raise self._broken_continuation(last)
+                self._end_in_continuation(pieces, last)
+                break
             content = line.text.lstrip(WHITESPACE)
             if not content and not empty:
                 empty = True
-                self._warnings.append(self._whole(line).warning("an empty line in a continuation"))
+                self._warn(
+                    self._whole(line),
+                    "NoEmptyContinuation",
+                    "an empty line in a continuation",
+                    "remove it, or write a '#' there",
+                )
             if not content or content.startswith("#"):
                 continue
             text, continued = self._cut_continuation(line.text)
@@ -182,13 +195,15 @@ class _Parser:
             last = line.offset + len(text)
         return _logical_line(self._source, pieces, origins)
 
-    def _broken_continuation(self, offset: int) -> DockerfileError:
-        return DockerfileError(
-            self._source,
-            self._source.range(offset, offset + 1),
-            f"broken continuation: nothing follows this '{self._escape}'",
-            f"remove the '{self._escape}', or write the rest of the instruction below it",
-        )
+    def _end_in_continuation(self, pieces: list[str], offset: int) -> None:
+        """Docker lets the last line say that it goes on, if only something was said."""
+        where = self._source.range(offset, offset + 1)
+        reason = f"broken continuation: nothing follows this '{self._escape}'"
+        hint = f"remove the '{self._escape}', or write the rest of the instruction below it"
+        if not any(piece.strip(WHITESPACE) for piece in pieces):
+            raise DockerfileError(self._source, where, reason, hint)
+        rule = "BrokenContinuation"
+        self._warnings.append(DockerfileWarning(self._source, where, reason, hint, rule))
 
     def _cut_continuation(self, text: str) -> tuple[str, bool]:
         """A line without the escape character that continues it, and whether there was one."""

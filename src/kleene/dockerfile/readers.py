@@ -39,7 +39,7 @@ from kleene.dockerfile.instructions import (
     Volume,
     Workdir,
 )
-from kleene.dockerfile.json_form import is_single_quoted, read_json
+from kleene.dockerfile.json_form import fault, is_single_quoted, read_json
 from kleene.dockerfile.parser import Statement, nested
 from kleene.dockerfile.source import DockerfileWarning
 from kleene.dockerfile.words import WHITESPACE, Word, first_blank, split_blank, split_quoted
@@ -50,7 +50,6 @@ HEALTH_OPTIONS = ("interval", "timeout", "start-period", "start-interval", "retr
 _ONLY_VALUE = {"network": "default", "security": "sandbox"}
 """What flags of RUN must be, for now: what is the case without them."""
 
-_ARGUMENT_NAME = re.compile(r"""[^\s"'=$\\`]+""")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 
 
@@ -136,34 +135,44 @@ def _command(text: Word, reading: Reading) -> Command:
     arguments = read_json(text)
     if arguments is not None:
         return ExecForm(arguments)
-    if is_single_quoted(text.text):
-        reading.warnings.append(
-            text.warning(
-                "this is not JSON, so it is taken as a shell command",
-                "JSON wants double quotes",
-            )
-        )
+    _warn_of_json(text, "a shell command", reading)
     return ShellForm(text)
 
 
-def _copy(statement: Statement, _reading: Reading) -> Copy:
+def _warn_of_json(text: Word, what: str, reading: Reading) -> None:
+    """Say why a text that looks like an array is taken for something else."""
+    broken = fault(text)
+    if broken is not None:
+        place, hint = broken.range, broken.hint
+        reason = f"this is not JSON, so it is taken as {what}: {broken.reason}"
+    elif is_single_quoted(text.text):
+        place, hint = text.range, "JSON wants double quotes"
+        reason = f"this is not JSON, so it is taken as {what}"
+    else:
+        return
+    source = text.line.source
+    reading.warnings.append(DockerfileWarning(source, place, reason, hint, "InvalidJSON"))
+
+
+def _copy(statement: Statement, reading: Reading) -> Copy:
     flags = read_flags(statement, "chown", "chmod", "from", switches=("link",))
     owner, mode, origin = (flags.get(name) for name in ("chown", "chmod", "from"))
-    return Copy(statement, *_sources(statement), owner, mode, origin)
+    return Copy(statement, *_sources(statement, reading), owner, mode, origin)
 
 
-def _add(statement: Statement, _reading: Reading) -> Add:
+def _add(statement: Statement, reading: Reading) -> Add:
     flags = read_flags(statement, "chown", "chmod", "checksum", switches=("link",))
     owner, mode, checksum = (flags.get(name) for name in ("chown", "chmod", "checksum"))
-    return Add(statement, *_sources(statement), owner, mode, checksum)
+    return Add(statement, *_sources(statement, reading), owner, mode, checksum)
 
 
-def _sources(statement: Statement) -> tuple[tuple[Word | Heredoc, ...], Word]:
+def _sources(statement: Statement, reading: Reading) -> tuple[tuple[Word | Heredoc, ...], Word]:
     """What COPY and ADD take, and where it goes."""
     usage = f"{statement.name} SOURCE… DESTINATION"
     arguments = _required(statement, usage)
     words = read_json(arguments)
     if words is None:
+        _warn_of_json(arguments, "paths with blanks between", reading)
         words = split_blank(arguments)
     sources = _with_heredocs(words, statement.heredocs)
     if len(sources) < 2:
@@ -230,7 +239,11 @@ def _old_pair(statement: Statement, reading: Reading) -> tuple[Word, Word]:
     value = arguments.part(len(name.text), len(arguments.text)).stripped()
     if not value.text:
         raise arguments.error(f"{quoted(name.text)} has no value", f"write {keyword} NAME=VALUE")
-    reading.warnings.append(name.warning(f"{keyword} without '='", f"write {keyword} NAME=VALUE"))
+    reading.warnings.append(
+        name.warning(
+            "LegacyKeyValueFormat", f"{keyword} without '='", f"write {keyword} NAME=VALUE"
+        )
+    )
     return name, value
 
 
@@ -242,10 +255,8 @@ def _arg(statement: Statement, reading: Reading) -> Arg:
 
 def _argument(word: Word) -> Argument:
     name, equals, _ = word.text.partition("=")
-    if _ARGUMENT_NAME.fullmatch(name) is None:
-        raise word.error(
-            f"build argument {quoted(name)} is not a valid name", "write ARG NAME[=DEFAULT]"
-        )
+    if not name:
+        raise word.error("there is no name before the '='", "write ARG NAME[=DEFAULT]")
     default = word.part(len(name) + 1, len(word.text)) if equals else None
     return Argument(name, default, word)
 
@@ -264,7 +275,9 @@ def _maintainer(statement: Statement, reading: Reading) -> Maintainer:
     read_flags(statement)
     name = _required(statement, 'LABEL maintainer="NAME"')
     reading.warnings.append(
-        statement.keyword.warning("MAINTAINER is deprecated", 'write LABEL maintainer="NAME"')
+        statement.keyword.warning(
+            "MaintainerDeprecated", "MAINTAINER is deprecated", 'write LABEL maintainer="NAME"'
+        )
     )
     return Maintainer(statement, name)
 
@@ -274,11 +287,12 @@ def _expose(statement: Statement, _reading: Reading) -> Expose:
     return Expose(statement, split_blank(_required(statement, "EXPOSE PORT[/PROTOCOL]")))
 
 
-def _volume(statement: Statement, _reading: Reading) -> Volume:
+def _volume(statement: Statement, reading: Reading) -> Volume:
     read_flags(statement)
     arguments = _required(statement, 'VOLUME PATH or VOLUME ["PATH"]')
     paths = read_json(arguments)
     if paths is None:
+        _warn_of_json(arguments, "paths with blanks between", reading)
         paths = split_blank(arguments)
     if not paths:
         raise arguments.error("VOLUME names no directory", 'write VOLUME ["/PATH"]')
@@ -311,7 +325,9 @@ def _health_check(statement: Statement, reading: Reading) -> HealthCheck:
     if kind.text.upper() != "CMD" or not rest.text:
         raise arguments.error("this is no health check", f"write {usage}")
     reading.warnings.append(
-        statement.keyword.warning("HEALTHCHECK is recorded in the image, but not run yet")
+        statement.keyword.warning(
+            "HealthCheckNotRun", "HEALTHCHECK is recorded in the image, but not run yet"
+        )
     )
     return HealthCheck(statement, _command(rest, reading), options)
 

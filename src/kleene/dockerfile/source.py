@@ -130,12 +130,17 @@ class DockerfileError(InvalidInput):
 
 @dataclass(frozen=True)
 class DockerfileWarning:
-    """Something that is accepted, and should not be written so."""
+    """Something that is accepted, and should not be written so.
+
+    Attributes:
+        rule: name of the check that it comes from (:mod:`kleene.dockerfile.rules`).
+    """
 
     source: Source = field(repr=False, compare=False)
     range: Range
     reason: str
     hint: str | None = None
+    rule: str = ""
 
     def __str__(self) -> str:
         return f"{_place(self.source, self.range)}: {self.reason}"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from kleene.dockerfile.excerpt import visible
 from kleene.dockerfile.source import DockerfileError, DockerfileWarning, Range, Source
 
 WHITESPACE = (
@@ -100,9 +101,9 @@ class Word:
         """An error that points here."""
         return DockerfileError(self.line.source, self.range, reason, hint)
 
-    def warning(self, reason: str, hint: str | None = None) -> DockerfileWarning:
-        """A warning that points here."""
-        return DockerfileWarning(self.line.source, self.range, reason, hint)
+    def warning(self, rule: str, reason: str, hint: str | None = None) -> DockerfileWarning:
+        """A warning of a rule that points here."""
+        return DockerfileWarning(self.line.source, self.range, visible(reason), hint, rule)
 
 
 def split_blank(word: Word) -> tuple[Word, ...]:

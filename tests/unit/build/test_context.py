@@ -149,8 +149,10 @@ async def test_missing_source_names_similar_ones(context: Context) -> None:
     with pytest.raises(InvalidInput) as caught:
         await context.select(["app/static/sit.css"])
     assert caught.value.hint == "did you mean 'app/static/site.css'?"
-    with pytest.raises(InvalidInput, match=r"no file in the build context matches '\*\.rb'"):
-        await context.select(["*.rb"])
+
+
+async def test_a_pattern_may_match_nothing(context: Context) -> None:
+    assert (await context.select(["*.rb"])).sources == ()
 
 
 @pytest.mark.parametrize("source", ["../outside", "..", "app/../../outside", "/../outside"])
@@ -168,8 +170,7 @@ async def test_links_that_point_out_are_refused(
     for source in ("link", "lin*", "dirlink/outside"):
         with pytest.raises(InvalidInput, match="leads out of the build context"):
             await context.select([source])
-    with pytest.raises(InvalidInput, match="no file"):
-        await context.select(["dirlink/*"])
+    assert (await context.select(["dirlink/*"])).sources == ()
 
 
 async def test_links_inside_are_followed_when_named_and_copied_as_links_else(
@@ -208,8 +209,7 @@ async def test_dockerignore(directory: Path, image: Path) -> None:
         assert context.read_dockerfile() == b"FROM base\n"
         with pytest.raises(InvalidInput, match=r"left out .* by '\.dockerignore'"):
             await context.select(["app/static/site.css"])
-        with pytest.raises(InvalidInput, match="no file"):
-            await context.select(["app/static/*"])
+        assert (await context.select(["app/static/*"])).sources == ()
 
 
 async def test_dockerignore_of_one_dockerfile_goes_first(directory: Path, image: Path) -> None:

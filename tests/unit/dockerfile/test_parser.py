@@ -20,7 +20,7 @@ from kleene.dockerfile.instructions import (
     ScriptForm,
     ShellForm,
 )
-from kleene.dockerfile.json_form import read_json
+from kleene.dockerfile.json_form import fault, read_json
 from kleene.dockerfile.parser import parse
 from kleene.dockerfile.source import DockerfileError, Position, Range, Source
 from kleene.dockerfile.words import Word, split_quoted
@@ -122,15 +122,8 @@ def test_quoted_words(text: str, expected: list[str]) -> None:
         ("[[ 1 ]]", "strings"),
         ("[1]", "strings"),
         ("[null]", "strings"),
-        ('["a",]', "missing"),
-        ('["a"', "missing"),
-        ('["a', "not closed"),
-        ('[ "a", b ]', "missing"),
-        ('["a\tb"]', "control character"),
-        ('["a\\q"]', "escape"),
+        ("[NaN]", None),
         ('["\\u0000"]', "NUL"),
-        ('["a"] x', "text after"),
-        ('["a" "b"]', "missing"),
     ],
 )
 def test_json(text: str, expected: list[str] | str | None) -> None:
@@ -140,6 +133,30 @@ def test_json(text: str, expected: list[str] | str | None) -> None:
         return
     found = read_json(word(text))
     assert (None if found is None else [string.text for string in found]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('["a",]', "missing"),
+        ('["a"', "missing"),
+        ('["a', "not closed"),
+        ('[ "a", b ]', "missing"),
+        ('["a\tb"]', "control character"),
+        ('["a\\q"]', "escape"),
+        ('["a"] x', "text after"),
+        ('["a" "b"]', "missing"),
+        ("[ -f x ]", None),
+        ("[ab].txt", None),
+        ('["a"]', None),
+    ],
+)
+def test_why_a_text_is_no_json(text: str, expected: str | None) -> None:
+    if expected is not None:
+        assert read_json(word(text)) is None
+    found = fault(word(text))
+    assert (found is None) == (expected is None)
+    assert found is None or expected is None or expected in found.reason
 
 
 def test_deep_json_is_no_array_of_strings() -> None:
