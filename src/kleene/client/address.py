@@ -63,7 +63,7 @@ def _host_and_port(text: str, rest: str) -> tuple[str, int | None]:
         port = port[1:]
     else:
         host, _, port = rest.partition(":")
-    if not host or any(c in host for c in "/?#@ "):
+    if not host or not host.isascii() or any(c in host for c in "/?#@ "):
         raise InvalidInput(f"host '{text}' names no host", hint=_WANTED)
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise InvalidInput(f"host '{text}' has no valid port", hint="a port is a number to 65535")

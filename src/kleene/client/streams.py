@@ -14,30 +14,18 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Event,
-    Ping,
-    RejectConnection,
-    RejectData,
-    Request,
-    TextMessage,
-)
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
-
+from kleene.client import http1, websocket
 from kleene.client.address import Address
 from kleene.client.failures import DaemonFault, connection_lost, not_understood, request_failed
-from kleene.client.transport import Tls, connect
+from kleene.client.transport import Tls, connect, request_headers
 from kleene.errors import KleeneError
-from kleene.schemas.constants import CLOSE_DONE, STDIN, STDOUT, SUBPROTOCOL
+from kleene.schemas.constants import CLOSE_DONE, STDIN, SUBPROTOCOL
 
 if TYPE_CHECKING:
     from typing import Self
 
 _CHUNK = 65536
+_SWITCHING = 101
 _LAST = ("closing", "failed")
 
 
@@ -69,12 +57,8 @@ class Stream:
     ) -> None:
         self._address = address
         self._decode = decode
-        self._websocket = WSConnection(ConnectionType.CLIENT)
+        self._frames = websocket.Frames()
         self._backlog = bytearray()
-        self._channel: int | None = None
-        self._text: list[str] = []
-        self._reject: tuple[int, bytearray] | None = None
-        self._accepted = False
         self.ended = False
         self._socket = connect(address, tls)
         self._again = _would_block(address.tls)
@@ -86,17 +70,33 @@ class Stream:
 
     def _open(self, target: str, config: bytes) -> None:
         # The handshake has the timeout of the connect; what follows may take as long as it likes.
-        request = Request(host=self._address.host, target=target, subprotocols=[SUBPROTOCOL])
+        key = websocket.new_key()
+        headers = websocket.upgrade_headers(key, SUBPROTOCOL)
+        answer = http1.Answer(lambda: self._socket.recv(_CHUNK))
         try:
-            self._socket.sendall(self._websocket.send(request))
-            while not self._accepted:
-                self._take(self._socket.recv(_CHUNK))
-                for _ in self._events():
-                    raise not_understood(self._address)
+            self._socket.sendall(
+                http1.head("GET", target, request_headers(self._address) + headers)
+            )
+            self._check_accepted(answer, key)
         except OSError as error:
             raise connection_lost(self._address, error) from error
+        except http1.NotHttp as error:
+            raise not_understood(self._address) from error
         self._socket.setblocking(False)
-        self._send(TextMessage(data=config.decode()))
+        self._send(websocket.TEXT, config)
+
+    def _check_accepted(self, answer: http1.Answer, key: str) -> None:
+        if answer.read_final_head() != _SWITCHING:
+            raise request_failed(self._address, answer.status, b"".join(answer.body()))
+        expected = websocket.expected_accept(key)
+        # It is our turn to speak: nothing but the head may have come.
+        if answer.headers.get("sec-websocket-accept") != expected or answer.rest:
+            raise not_understood(self._address)
+        if answer.headers.get("sec-websocket-protocol") != SUBPROTOCOL:
+            raise DaemonFault(
+                f"the daemon at '{self._address.where}' does not speak '{SUBPROTOCOL}'",
+                hint="its version does not fit this klee: klee version",
+            )
 
     def fileno(self) -> int:
         """The socket's descriptor, to wait on."""
@@ -111,7 +111,7 @@ class Stream:
         """Give ``data`` to the process's standard input."""
         # The daemon takes frames of up to 1 MiB.
         for start in range(0, len(data), _CHUNK):
-            self._send(BytesMessage(data=bytes((STDIN,)) + data[start : start + _CHUNK]))
+            self._send(websocket.BINARY, bytes((STDIN,)) + data[start : start + _CHUNK])
 
     def end_input(self) -> None:
         """Close the process's standard input."""
@@ -141,8 +141,7 @@ class Stream:
     def read(self) -> Iterator[Any]:
         """What has arrived, without waiting for more."""
         for data in self._receive():
-            self._take(data)
-            yield from self._events()
+            yield from self._events(data)
 
     def __iter__(self) -> Iterator[Any]:
         while not self.ended:
@@ -159,8 +158,8 @@ class Stream:
     def close(self) -> None:
         """Say goodbye and close the socket. Before the last message, this cancels a build."""
         # A daemon that went away or closed first needs no goodbye.
-        with contextlib.suppress(OSError, LocalProtocolError):
-            self._socket.send(self._websocket.send(CloseConnection(code=CLOSE_DONE)))
+        with contextlib.suppress(OSError):
+            self._socket.send(websocket.close_frame(CLOSE_DONE))
         self._socket.close()
         self.ended = True
 
@@ -176,11 +175,11 @@ class Stream:
         self.close()
 
     def _tell(self, message: dict[str, Any]) -> None:
-        self._send(TextMessage(data=json.dumps(message)))
+        self._send(websocket.TEXT, json.dumps(message).encode())
 
-    def _send(self, event: Event) -> None:
+    def _send(self, opcode: int, data: bytes) -> None:
         if not self.ended:
-            self._backlog += self._websocket.send(event)
+            self._backlog += websocket.frame(opcode, data)
             self.flush()
 
     def _receive(self) -> Iterator[bytes]:
@@ -196,83 +195,44 @@ class Stream:
         except OSError as error:
             raise connection_lost(self._address, error) from error
 
-    def _take(self, data: bytes) -> None:
+    def _events(self, data: bytes) -> Iterator[Any]:
+        if not data:
+            raise connection_lost(self._address)
         try:
-            self._websocket.receive_data(data or None)
-        except RemoteProtocolError as error:
-            raise not_understood(self._address) from error
-
-    def _events(self) -> Iterator[Any]:
-        try:
-            for event in self._websocket.events():
-                yield from self._on_event(event)
+            for message in self._frames.messages(data):
+                yield from self._on_message(message)
                 if self.ended:
                     return
-        except RemoteProtocolError as error:
+        except websocket.NotWebSocket as error:
             raise not_understood(self._address) from error
 
-    def _on_event(self, event: Event) -> Iterator[Any]:
-        if isinstance(event, BytesMessage):
-            yield from self._on_bytes(event)
-        elif isinstance(event, TextMessage):
-            yield from self._on_text(event)
-        elif isinstance(event, Ping):
-            self._send(event.response())
-        elif isinstance(event, CloseConnection):
-            raise self._closed_early(event)
-        elif isinstance(event, AcceptConnection):
-            self._on_accept(event)
-        elif isinstance(event, RejectConnection):
-            self._on_reject(event)
-        elif isinstance(event, RejectData):
-            self._on_reject_data(event)
+    def _on_message(self, message: websocket.Message) -> Iterator[Any]:
+        if message.opcode == websocket.BINARY:
+            if len(message.data) > 1:
+                yield Output(message.data[0], message.data[1:])
+        elif message.opcode == websocket.TEXT:
+            yield self._on_text(message.data)
+        elif message.opcode == websocket.PING:
+            self._send(websocket.PONG, message.data)
+        elif message.opcode == websocket.CLOSE:
+            raise self._closed_early(message.data)
 
-    def _on_bytes(self, event: BytesMessage) -> Iterator[Output]:
-        data = bytes(event.data)
-        if self._channel is None and data:
-            self._channel, data = data[0], data[1:]
-        if data:
-            yield Output(STDOUT if self._channel is None else self._channel, data)
-        if event.message_finished:
-            self._channel = None
-
-    def _on_text(self, event: TextMessage) -> Iterator[Any]:
-        self._text.append(event.data)
-        if not event.message_finished:
-            return
-        text, self._text = "".join(self._text), []
+    def _on_text(self, data: bytes) -> Any:
         try:
+            text = data.decode()
             plain = json.loads(text)
             kind = plain["type"]
             message = plain if self._decode is json.loads else self._decode(text)
         except (ValueError, KeyError, TypeError) as error:
             raise not_understood(self._address) from error
         self.ended = kind in _LAST
-        yield message
+        return message
 
-    def _on_accept(self, event: AcceptConnection) -> None:
-        if event.subprotocol != SUBPROTOCOL:
-            raise DaemonFault(
-                f"the daemon at '{self._address.where}' does not speak '{SUBPROTOCOL}'",
-                hint="its version does not fit this klee: klee version",
-            )
-        self._accepted = True
-
-    def _on_reject(self, event: RejectConnection) -> None:
-        self._reject = (event.status_code, bytearray())
-        if not event.has_body:
-            raise request_failed(self._address, event.status_code, b"")
-
-    def _on_reject_data(self, event: RejectData) -> None:
-        status, body = self._reject or (500, bytearray())
-        body += event.data
-        if event.body_finished:
-            raise request_failed(self._address, status, bytes(body))
-
-    def _closed_early(self, event: CloseConnection) -> KleeneError:
-        if event.code == 1006 or not event.reason:
+    def _closed_early(self, data: bytes) -> KleeneError:
+        reason = data[2:].decode(errors="replace")  # after the code
+        if not reason:
             return connection_lost(self._address)
-        return DaemonFault(f"the daemon ended the stream: {event.reason}")
+        return DaemonFault(f"the daemon ended the stream: {reason}")
 
 
 def _would_block(tls: bool) -> tuple[type[OSError], ...]:

@@ -10,11 +10,10 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import h11
+from typing import TYPE_CHECKING, NamedTuple
 
 from kleene import __version__
+from kleene.client import http1
 from kleene.client.address import Address
 from kleene.client.failures import (
     cannot_connect,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10.0
 _CHUNK = 65536
+_CONTINUE = 100
 _UPLOAD = [
     ("Transfer-Encoding", "chunked"),
     ("Expect", "100-continue"),
@@ -113,6 +113,11 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
+def request_headers(address: Address) -> list[tuple[str, str]]:
+    """What every request says."""
+    return [("Host", address.host), ("User-Agent", f"klee/{__version__}")]
+
+
 class HttpConnection:
     """One connection to a daemon, used for one request after the other.
 
@@ -125,7 +130,7 @@ class HttpConnection:
         self._tls = tls
         self._timeout = timeout
         self._socket: socket.socket | None = None
-        self._http = h11.Connection(h11.CLIENT)
+        self._reusable = False
 
     def request(
         self,
@@ -148,16 +153,19 @@ class HttpConnection:
             sock.sendall(self._encode(method, target, body))
             if meanwhile is not None:
                 meanwhile()
-            response = self._read_response(sock)
+            answer = http1.Answer(lambda: sock.recv(_CHUNK))
+            answer.read_final_head()
+            response = Response(answer.status, b"".join(answer.body()))
         except OSError as error:
             self.close()
             raise connection_lost(self._address, error) from error
-        except h11.RemoteProtocolError as error:
+        except http1.NotHttp as error:
             self.close()
             raise not_understood(self._address) from error
         except BaseException:
             self.close()
             raise
+        self._reusable = answer.complete
         return response
 
     def upload(self, target: str, chunks: Iterable[bytes]) -> None:
@@ -168,26 +176,21 @@ class HttpConnection:
         """
         self.close()
         sock = self._ready_socket()
+        answer = http1.Answer(lambda: sock.recv(_CHUNK))
         try:
             sock.sendall(self._head("PUT", target, _UPLOAD))
-            event = self._next(sock)
-            if isinstance(event, h11.InformationalResponse):
-                self._send_body(sock, chunks)
-            response = self._read_response(sock, event)
+            if answer.read_head() == _CONTINUE:
+                _send_body(sock, chunks)
+                answer.read_final_head()
+            body = b"".join(answer.body())
         except OSError as error:
             raise connection_lost(self._address, error) from error
-        except h11.RemoteProtocolError as error:
+        except http1.NotHttp as error:
             raise not_understood(self._address) from error
         finally:
             self.close()
-        if not 200 <= response.status < 300:
-            raise request_failed(self._address, response.status, response.body)
-
-    def _send_body(self, sock: socket.socket, chunks: Iterable[bytes]) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the answer tells why
-            for chunk in chunks:
-                sock.sendall(self._http.send(h11.Data(chunk)) or b"")
-            sock.sendall(self._http.send(h11.EndOfMessage()) or b"")
+        if not 200 <= answer.status < 300:
+            raise request_failed(self._address, answer.status, body)
 
     def download(self, target: str) -> Generator[bytes, None, None]:
         """GET a body of any length.
@@ -197,15 +200,14 @@ class HttpConnection:
         """
         self.close()
         sock = self._ready_socket()
+        answer = http1.Answer(lambda: sock.recv(_CHUNK))
         try:
             sock.sendall(self._encode("GET", target, None))
-            event = self._next(sock)
-            if not isinstance(event, h11.Response) or event.status_code != 200:
-                response = self._read_response(sock, event)
-                raise request_failed(self._address, response.status, response.body)
-            while isinstance(event := self._next(sock), h11.Data):
-                yield bytes(event.data)
-        except (OSError, h11.RemoteProtocolError) as error:
+            if answer.read_final_head() != 200:
+                body = b"".join(answer.body())
+                raise request_failed(self._address, answer.status, body)
+            yield from answer.body()
+        except (OSError, http1.NotHttp) as error:
             raise connection_lost(self._address) from error
         finally:
             self.close()
@@ -217,55 +219,29 @@ class HttpConnection:
             self._socket = None
 
     def _ready_socket(self) -> socket.socket:
-        if self._socket is not None and self._can_be_reused(self._socket):
-            self._http.start_next_cycle()
-            return self._socket
+        # A daemon that ended an idle connection has made it readable: nothing else is due on it.
+        sock, reusable, self._reusable = self._socket, self._reusable, False
+        if sock is not None and reusable and not select.select([sock], [], [], 0)[0]:
+            return sock
         self.close()
-        self._http = h11.Connection(h11.CLIENT)
         self._socket = connect(self._address, self._tls)
         self._socket.settimeout(self._timeout)
         return self._socket
-
-    def _can_be_reused(self, sock: socket.socket) -> bool:
-        # A daemon that ended an idle connection has made it readable: nothing else is due on it.
-        idle = not select.select([sock], [], [], 0)[0]
-        return idle and self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     def _encode(self, method: str, target: str, body: bytes | None) -> bytes:
         headers = [("Content-Length", str(len(body or b"")))]
         if body is not None:
             headers.append(("Content-Type", "application/json"))
-        data = self._head(method, target, headers)
-        if body:
-            data += self._http.send(h11.Data(body)) or b""
-        return data + (self._http.send(h11.EndOfMessage()) or b"")
+        return self._head(method, target, headers) + (body or b"")
 
     def _head(self, method: str, target: str, headers: list[tuple[str, str]]) -> bytes:
-        common = [
-            ("Host", self._address.host),
-            ("User-Agent", f"klee/{__version__}"),
-            ("Accept", "application/json"),
-        ]
-        return (
-            self._http.send(h11.Request(method=method, target=target, headers=common + headers))
-            or b""
-        )
+        common = [*request_headers(self._address), ("Accept", "application/json")]
+        return http1.head(method, target, common + headers)
 
-    def _next(self, sock: socket.socket) -> Any:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            data = sock.recv(_CHUNK)
-            if not data and self._http.their_state is not h11.SEND_BODY:
-                raise ConnectionResetError
-            self._http.receive_data(data)
-        return event
 
-    def _read_response(self, sock: socket.socket, first: object = None) -> Response:
-        status, body = 0, bytearray()
-        event = first or self._next(sock)
-        while not isinstance(event, h11.EndOfMessage):
-            if isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                body += event.data
-            event = self._next(sock)
-        return Response(status, bytes(body))
+def _send_body(sock: socket.socket, chunks: Iterable[bytes]) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the answer tells why
+        for data in chunks:
+            if data:  # an empty chunk would be the end
+                sock.sendall(http1.chunk(data))
+        sock.sendall(http1.chunk(b""))

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.client.scripted import Peer, ScriptedDaemon
 
-DEAR = ("msgspec", "rich", "asyncio", "litestar", "httpx", "websockets", "pydantic", "yaml")
-DEAR_TO_LISTS = (*DEAR, "wsproto", "ssl", "urllib.parse", "pathlib", "secrets")
+DEAR = ("msgspec", "rich", "asyncio", "litestar", "h11", "wsproto", "yaml")
+DEAR_TO_LISTS = (*DEAR, "hashlib", "ssl", "urllib.parse", "pathlib", "secrets")
 
 
 def _imported(*arguments: str) -> set[str]:
