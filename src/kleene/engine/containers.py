@@ -266,7 +266,7 @@ class Containers:
 
     async def destroy(self, record: ContainerRecord) -> None:
         """Take away all of a container that is down. It is out of sight before anything is lost."""
-        if not self._store.containers.update(record.id, state="removing"):
+        if not self._store.put_out_of_sight(record.id):
             return
         await self._core.platform.runtime.forget(record.id)
         if not record.is_build:
@@ -275,13 +275,11 @@ class Containers:
         self._store.containers.delete(record.id)
 
     async def after_stop(self, record: ContainerRecord) -> None:
-        """What follows when a container has gone down: ``auto_remove``."""
-        if not record.auto_remove:
-            return
+        """What follows when a container has gone down: its removal, if it was marked for that."""
         async with self._lifecycle.lock(record.id):
             present = self._store.containers.get(record.id)
-            if present is not None and not present.running:
-                await self.destroy(record)
+            if present is not None and present.state == "removing":
+                await self.destroy(present)
 
     async def prune(self) -> list[str]:
         """Remove every container that does not run and is not persistent; their ids."""

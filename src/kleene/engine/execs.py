@@ -196,9 +196,9 @@ class Execs:
         self, container: ContainerRecord, exec_id: str, process: Process
     ) -> asyncio.Task[int]:
         """Record how a running instance ends, and have its container go down when it is empty."""
-        self._lifecycle.supervise(container, self._containers.after_stop)
         work = self._record_end(container.id, exec_id, process)
         ended = self._core.background(work, f"watch {exec_id}")
+        self._lifecycle.supervise(container, ended, self._containers.after_stop)
         self._watched[exec_id] = _Watched(container.id, process, ended)
         return ended
 

@@ -2,6 +2,9 @@
 
 A container that is up has a *supervisor*, a task that waits until nothing runs in it any more and then
 takes it down. It lives as long as the container is up and the daemon watches.
+
+Whoever waits for a container hears of its end when the metadata has it, and before its remains are cleared
+away: that takes a while and concerns nobody.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kleene.engine.core import Core
@@ -26,6 +30,17 @@ def jail_params(lines: list[str]) -> dict[str, str]:
     return {name: value if equals else "true" for name, equals, value in pairs}
 
 
+_KEEPERS = 5.0  # seconds to wait for exit statuses when nothing runs any more
+
+
+@dataclass(frozen=True)
+class _Supervised:
+    """A container that is up: ``stopped`` is set when it goes down, ``ends`` record how its instances end."""
+
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    ends: set[asyncio.Task[int]] = field(default_factory=set)
+
+
 class Lifecycle:
     """Brings containers up and takes them down. Callers hold the container's lock (:meth:`lock`)."""
 
@@ -33,7 +48,7 @@ class Lifecycle:
         self._core = core
         self._endpoints = endpoints
         self._volumes = volumes
-        self._supervised: dict[str, asyncio.Event] = {}
+        self._supervised: dict[str, _Supervised] = {}
 
     def lock(self, container: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which a container goes up, down or away."""
@@ -88,14 +103,25 @@ class Lifecycle:
 
     async def take_down(self, record: ContainerRecord) -> None:
         """Kill what runs in the container and release what it held in the kernel."""
-        self._mark_down(record)
-        stopped = self._supervised.pop(record.id, None)
-        if stopped is not None:
-            stopped.set()
+        supervised = self._supervised.pop(record.id, None)
+        if supervised is None:
+            self._mark_down(record)
+        else:
+            self._mark_ended(record)
+            supervised.stopped.set()
         await self._core.platform.runtime.delete(record.id)
         await self._endpoints.release(record)
         if record.ports:
             await self._endpoints.refresh_firewall()
+
+    def _mark_ended(self, record: ContainerRecord) -> None:
+        """Mark a container as down that had processes; out of sight, if it is to be removed now."""
+        store = self._core.containers
+        present = store.containers.get(record.id)
+        if present is not None and present.auto_remove:
+            store.put_out_of_sight(record.id, running=False)
+        else:
+            self._mark_down(record)
 
     async def take_down_if_empty(self, record: ContainerRecord) -> None:
         """Take the container down if it is up and nothing runs in it."""
@@ -105,44 +131,54 @@ class Lifecycle:
             await self.take_down(record)
 
     def supervise(
-        self, record: ContainerRecord, then: Callable[[ContainerRecord], Awaitable[None]]
+        self,
+        record: ContainerRecord,
+        end: asyncio.Task[int] | None,
+        then: Callable[[ContainerRecord], Awaitable[None]],
     ) -> None:
         """Take the container down when it is empty, unless somebody does so before.
 
         Args:
+            end: records how an instance ends that was just started in it: that comes first.
             then: awaited after that, however it went down; for what follows, such as ``auto_remove``.
         """
         if record.id not in self._supervised:
-            stopped = asyncio.Event()
-            self._supervised[record.id] = stopped
-            self._core.background(self._supervise(record, stopped, then), f"supervise {record.id}")
+            supervised = self._supervised[record.id] = _Supervised()
+            work = self._supervise(record, supervised, then)
+            self._core.background(work, f"supervise {record.id}")
+        if end is not None:
+            ends = self._supervised[record.id].ends
+            ends.add(end)
+            end.add_done_callback(ends.discard)
 
     async def _supervise(
         self,
         record: ContainerRecord,
-        stopped: asyncio.Event,
+        supervised: _Supervised,
         then: Callable[[ContainerRecord], Awaitable[None]],
     ) -> None:
         runtime = self._core.platform.runtime
-        while not stopped.is_set():
+        while not supervised.stopped.is_set():
             await runtime.wait_empty(record.id)
+            if supervised.ends:
+                await asyncio.wait(set(supervised.ends), timeout=_KEEPERS)
             async with self.lock(record.id):
-                # An instance may have been started between the two lines above.
-                if not stopped.is_set() and not await runtime.processes(record.id):
+                # An instance may have been started between the lines above.
+                if not supervised.stopped.is_set() and not await runtime.processes(record.id):
                     await self.take_down(record)
         await then(record)
 
     async def wait_down(self, container: str) -> None:
         """Return when a container is marked as stopped; at once if it does not run."""
-        if (stopped := self._supervised.get(container)) is not None:
-            await stopped.wait()
+        if (supervised := self._supervised.get(container)) is not None:
+            await supervised.stopped.wait()
 
     async def wait_stopped(self, container: str) -> bool:
         """After a process ended: whether the container stops with it. Waits until it is marked so."""
-        stopped = self._supervised.get(container)
-        if stopped is None:
+        supervised = self._supervised.get(container)
+        if supervised is None:
             return True
         if await self._core.platform.runtime.processes(container):
             return False
-        await stopped.wait()
+        await supervised.stopped.wait()
         return True

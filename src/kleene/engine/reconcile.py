@@ -120,7 +120,7 @@ class Reconciler:
                 self._core.containers.execs.delete(instance.id)
             else:
                 self._execs.watch(record, instance.id, process)
-        self._lifecycle.supervise(record, self._containers.after_stop)
+        self._lifecycle.supervise(record, None, self._containers.after_stop)
 
     async def _report_unknown_datasets(self) -> None:
         known = {record.dataset for record in self._core.images.images.where()}

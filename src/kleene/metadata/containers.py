@@ -99,6 +99,10 @@ class ContainerStore:
         """All that run, build containers too."""
         return self.containers.where("running = 1")
 
+    def put_out_of_sight(self, container: str, **values: object) -> bool:
+        """Mark a container as being removed and free its name; whether there is such a container."""
+        return self.containers.update(container, state="removing", name=container, **values)
+
     def execs_of(self, container_id: str) -> list[ExecRecord]:
         return self.execs.where("container_id = ?", [container_id])
 
