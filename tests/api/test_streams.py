@@ -336,6 +336,8 @@ async def test_typed_build_that_fails(streamer: Streamer, engine: FakeEngine) ->
         "data": SNAPSHOT,
         "exit_code": 3,
         "image_id": IMAGE,
+        "step": 0,
+        "failed_snapshot": "",
         "error_id": None,
     }
     assert stream.close == (1011, "")

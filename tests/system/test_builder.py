@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import hashlib
 import http.server
 import io
 import json
+import sqlite3
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -379,3 +381,37 @@ def test_every_miss_is_explained(build: Build, context: Path) -> None:
     (context / "file").write_text("2")
     assert reasons() == ["--> not cached: the files changed", follows, follows]
     assert reasons("--no-cache") == ["--> not cached: the cache was not asked"] * 3
+
+
+# --- Failed steps
+
+
+def test_what_a_failed_step_left_is_kept_beside_the_last_good_state(
+    build: Build, run: Callable[..., str], context: Path, daemon: Daemon
+) -> None:
+    before = daemon.datasets()
+    text = (
+        "FROM tiny AS a\nRUN echo good >/file\nUSER 5\nENV who=me\nWORKDIR /tmp\n"
+        "RUN echo half >/tmp/file; \\\n  exit 3\n"
+    )
+    failed = build(text, tag="bad", check=False)
+    assert failed.status == 1
+    assert run("ls", "/tmp", image="bad:failed") == ""
+    with contextlib.closing(sqlite3.connect(daemon.root / "kleene.db")) as database:
+        database.row_factory = sqlite3.Row
+        rows = list(database.execute("SELECT * FROM instructions ORDER BY rowid DESC LIMIT 6"))
+    steps = [dict(row) for row in reversed(rows)]
+    last = steps[-1]
+    assert run("cat", "/tmp/file", image=f"bad:failed@{last['snapshot_id']}") == "half\n"
+    assert (last["failed"], last["user"], last["cwd"]) == (1, "5", "/tmp")
+    assert (last["first_line"], last["last_line"], last["stage_name"]) == (6, 7, "a")
+    assert "who=me" in json.loads(last["env"])
+    assert (
+        last["before"]
+        == steps[1]["snapshot_id"]
+        == inspected(daemon, "image", "bad:failed")["snapshot"]
+    )
+    assert [json.loads(step["sets"]) for step in steps] == [[], [], [], ["who=me"], [], []]
+    daemon.klee("rmi", "bad:failed")
+    build(text, "--rm", tag="bad", check=False)
+    assert daemon.datasets() == before

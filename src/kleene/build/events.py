@@ -70,6 +70,10 @@ class BuildFailed(KleeneError):
         image_id: the image kept as ``NAME:failed``; ``None`` if nothing was kept.
         snapshot: the last good snapshot; ``None`` if there is none.
         exit_code: exit status of the command that failed, if one did.
+
+    Attributes:
+        step: its number.
+        failed_snapshot: of the file system as the step left it, if it changed any and the image was kept.
     """
 
     def __init__(
@@ -86,3 +90,5 @@ class BuildFailed(KleeneError):
         self.image_id = image_id
         self.snapshot = snapshot
         self.exit_code = exit_code
+        self.step: int | None = None
+        self.failed_snapshot: str | None = None

@@ -97,6 +97,11 @@ class Scope:
         self._run_env = None
         return value
 
+    def seen(self, name: str) -> str | None:
+        """The value that a RUN sees; ``None`` if the variable is not set."""
+        layers = (self._container, self._env, self._args)
+        return next((layer[name] for layer in layers if name in layer), None)
+
     def run_env(self) -> tuple[str, ...]:
         """The environment of a RUN, as ``NAME=VALUE``."""
         if self._run_env is None:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kleene import names
@@ -20,7 +20,7 @@ from kleene.build.adding import RemoteFile
 from kleene.build.context import Context
 from kleene.build.events import BuildFailed, Emit, OutputWritten, StepFinished, StepStarted
 from kleene.build.selection import Selection
-from kleene.build.stage_plan import StagePlan
+from kleene.build.stage_plan import Place, StagePlan
 from kleene.build.steps import AddStep, CopyStep, RunStep, Step, Url, WorkdirStep, step_key
 from kleene.dockerfile.source import DockerfileError, Source
 from kleene.errors import InvalidInput, KleeneError
@@ -86,6 +86,7 @@ class Workshop:
         source: the Dockerfile, for messages.
         environment: canonical text of all that configures the build container; part of every key.
         use_cache: whether states that exist may be taken.
+        keep_failed: whether the state in which a step that fails leaves its file system is kept.
         total: number of steps of all stages.
         states: what there is to copy from: images by reference, finished stages by index.
         stages: ids of the stages of this build, whose snapshots it may take although they are in the making.
@@ -101,6 +102,7 @@ class Workshop:
     emit: Emit
     environment: str
     use_cache: bool
+    keep_failed: bool
     total: int
     states: dict[int | str, SnapshotRecord] = field(default_factory=dict)
     stages: list[str] = field(default_factory=list)
@@ -127,6 +129,7 @@ class Solver:
         self._key = start.key
         self._digest: str | None = None
         self._directories: list[WorkdirStep] = []
+        self._half_changed: str | None = None
         self.has_dataset = False
         self.state = start
 
@@ -136,19 +139,60 @@ class Solver:
         Raises:
             BuildFailed: a step failed; :attr:`state` is the last good state.
         """
-        for step in plan.steps:
+        for step, place in zip(plan.steps, plan.places, strict=True):
             await self._shop.emit(StepStarted(step.number, self._shop.total, step.text))
-            started = time.monotonic()
-            made = await self._guarded(step)
-            self._shop.images.add_instruction(
-                InstructionRecord(self._shop.image_id, step.number, step.text, made.snapshot)
-            )
+            started, before = time.monotonic(), self.state.snapshot
+            record = self._record(plan, step, place, before.id if before else None)
+            try:
+                made = await self._guarded(step)
+            except BuildFailed as error:
+                self._failed(record, error, time.monotonic() - started)
+                raise
             seconds = time.monotonic() - started
+            self._shop.images.add_instruction(
+                replace(
+                    record,
+                    snapshot_id=made.snapshot,
+                    key=self._key,
+                    cached=made.cached,
+                    reason=made.reason,
+                    seconds=seconds,
+                )
+            )
             await self._shop.emit(
                 StepFinished(step.number, made.snapshot, made.cached, seconds, made.reason)
             )
         await self._finish(plan.steps[-1])
         return self.state
+
+    def _record(
+        self, plan: StagePlan, step: Step, place: Place, before: str | None
+    ) -> InstructionRecord:
+        """What is known of a step before it is taken."""
+        stage = plan.node.stage
+        return InstructionRecord(
+            self._shop.image_id,
+            step.number,
+            step.text,
+            None,
+            before=before,
+            stage=stage.index,
+            stage_name=stage.base.alias or "",
+            first_line=step.range.start.line,
+            last_line=step.range.end.line,
+            args=list(step.args) if isinstance(step, RunStep) else [],
+            user=place.user,
+            cwd=place.cwd,
+            shell=list(place.shell),
+            env=list(place.env or ()),
+            sets=list(place.sets),
+        )
+
+    def _failed(self, record: InstructionRecord, error: BuildFailed, seconds: float) -> None:
+        error.step, error.failed_snapshot = record.position, self._half_changed
+        self._shop.images.add_instruction(
+            replace(record, failed=True, snapshot_id=self._half_changed, seconds=seconds)
+        )
 
     async def _finish(self, last: Step) -> None:
         """What the last steps left to the next one: directories, or an empty file system."""
@@ -203,8 +247,22 @@ class Solver:
         self._use_cache = False
         parent = self.state.key
         await self._prepare()
-        await work()
+        try:
+            await work()
+        except KleeneError:
+            await self._keep_half_changed()
+            raise
         return Made(await self._snapshot(parent, inputs), False, reason)
+
+    async def _keep_half_changed(self) -> None:
+        """Freeze what the step that failed has left; no key leads to that state."""
+        if not self._shop.keep_failed:
+            return
+        record = SnapshotRecord(names.new_id(), self._stage_id, None)
+        with contextlib.suppress(KleeneError):  # the pool may be full; the step's own error matters
+            await self._shop.storage.snapshot(Snapshot(self._dataset, record.id))
+            self._shop.images.snapshots.insert(record)
+            self._half_changed = record.id
 
     def _why_not(self, inputs: reasons.Inputs) -> str:
         if not self._use_cache:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from kleene.build.commands import argv, check_size
@@ -82,12 +83,29 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a step leaves who enters the state after it: what a RUN in its place would have.
+
+    Attributes:
+        env: ``NAME=VALUE``, without proxies; ``None``: that of the step before, with ``sets``. Only FROM
+            and RUN have it whole, so that a plan does not grow with the square of the variables.
+    """
+
+    user: str
+    cwd: str
+    shell: tuple[str, ...]
+    env: tuple[str, ...] | None = None
+    sets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class StagePlan:
-    """What is done for one stage."""
+    """What is done for one stage. ``places``: one for each step."""
 
     node: StageNode
     steps: tuple[Step, ...]
     outcome: Outcome
+    places: tuple[Place, ...]
 
 
 class StagePlanner:
@@ -117,6 +135,7 @@ class StagePlanner:
         self._triggers = parent.config.settings.onbuild
         self._user = options.user or parent.config.user
         self._count = count
+        self._sets: list[str] = []
 
     def plan(self, before: Sequence[Step], override: str) -> StagePlan:
         """Plan it.
@@ -127,10 +146,28 @@ class StagePlanner:
         """
         start = FromStep(*self._head(self._stage.base))
         steps = [*before, replace(start, text=f"FROM {override}") if override else start]
-        steps.extend(self._trigger(text) for text in self._triggers)
-        steps.extend(self._step(instruction) for instruction in self._stage.instructions)
+        places = [self._place(step) for step in steps]
+        for work in (
+            *(partial(self._trigger, text) for text in self._triggers),
+            *(partial(self._step, instruction) for instruction in self._stage.instructions),
+        ):
+            steps.append(work())
+            places.append(self._place(steps[-1]))
         config = replace(self._config.image, env=self._scope.env)
-        return StagePlan(self._node, tuple(steps), Outcome(config, self._scope.arguments))
+        outcome = Outcome(config, self._scope.arguments)
+        return StagePlan(self._node, tuple(steps), outcome, tuple(places))
+
+    def _place(self, step: Step) -> Place:
+        """Where the step just planned leaves who enters the state after it."""
+        env = None
+        if isinstance(step, FromStep | RunStep):
+            proxies = self._scope.proxies
+            env = self._scope.run_env()
+            if proxies:
+                env = tuple(entry for entry in env if entry.partition("=")[0] not in proxies)
+        sets, self._sets = tuple(self._sets), []
+        cwd, shell = self._config.image.workdir, tuple(self._config.shell)
+        return Place(self._user, cwd, shell, env, sets)
 
     def _trigger(self, text: str) -> Step:
         """What ONBUILD of the parent image asks for. Its place in this file is the FROM."""
@@ -184,6 +221,7 @@ class StagePlanner:
             if not name or "=" in name:
                 raise word.error(f"{quoted(name)} cannot be the name of a variable")
             self._scope.set_env(name, value)
+            self._sets.append(f"{name}={value}")
             self._check_variable(word, f"variable {quoted(name)}", f"{name}={value}")
 
     def _arg(self, arg: Arg) -> None:
@@ -193,6 +231,8 @@ class StagePlanner:
                 value = self._scope.declare(argument.name, None)
             else:
                 value = self._scope.declare(argument.name, self._words.expand(default))
+            if value is not None:
+                self._sets.append(f"{argument.name}={self._scope.seen(argument.name)}")
             what = f"build argument {quoted(argument.name)}"
             self._check_variable(argument.word, what, f"{argument.name}={value or ''}")
 

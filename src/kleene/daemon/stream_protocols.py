@@ -121,6 +121,8 @@ class Typed:
                 data=(build.snapshot if build else None) or "",
                 exit_code=_exit_code(error),
                 image_id=(build.image_id if build else None) or "",
+                step=(build.step if build else None) or 0,
+                failed_snapshot=(build.failed_snapshot if build else None) or "",
             )
         )
         await self._link.close(problem.close_code)

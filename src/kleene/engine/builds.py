@@ -82,6 +82,7 @@ class Builds:
                 emit=_quiet(emit) if config.quiet else emit,
                 environment=_cache_environment(config),
                 use_cache=not config.no_cache,
+                keep_failed=not config.cleanup,
                 total=len(plan.steps),
                 states={str(reference): found[1] for reference, found in bases.items()},
             )

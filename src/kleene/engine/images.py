@@ -51,7 +51,9 @@ class Images:
             env=record.env,
             user=record.user,
             instructions=[
-                [i.text, i.snapshot_id or ""] for i in self._store.instructions(record.id)
+                [i.text, i.snapshot_id or ""]
+                for i in self._store.instructions(record.id)
+                if not i.failed
             ],
             workdir=record.workdir,
             snapshot=record.snapshot or "",

@@ -66,12 +66,48 @@ class SnapshotRecord:
 
 @dataclass(frozen=True)
 class InstructionRecord:
-    """A row of ``instructions``: its text on one line, and the snapshot of the state after it."""
+    """A row of ``instructions``: a step of the build, those of all stages, and what came of it.
+
+    Attributes:
+        position: the step's number, from 1.
+        text: on one line.
+        snapshot_id: of the state after it, if it has one of its own; of a step that failed, of the file
+            system as the step left it (``None``: it failed before it could change any).
+        failed: the build stopped at this step.
+        before: snapshot of the state before it; ``None`` is an empty file system.
+        stage, stage_name: index, from 0, and name in lower case, if it has one.
+        first_line, last_line: in the Dockerfile; those of FROM for what ONBUILD asked for.
+        key: in the build cache, of the state after it.
+        cached, reason: whether the state was taken from the cache, and why (not).
+        seconds: how long the step took.
+        size: bytes of files' data that it wrote, as the storage counts them; ``None`` is unknown.
+        args: of RUN, the argument vector.
+        user, cwd, shell: what a RUN after this step would have; of a RUN, what it has.
+        env: the same, ``NAME=VALUE``; ``[]`` but for FROM and RUN, see :meth:`ImageStore.environment`.
+        sets: variables that ENV and ARG set, ``NAME=VALUE``, as a RUN sees them.
+    """
 
     image_id: str
     position: int
     text: str
     snapshot_id: str | None
+    failed: bool = False
+    before: str | None = None
+    stage: int = 0
+    stage_name: str = ""
+    first_line: int = 0
+    last_line: int = 0
+    key: str = ""
+    cached: bool = False
+    reason: str = ""
+    seconds: float = 0.0
+    size: int | None = None
+    args: list[str] = field(default_factory=list)
+    user: str = ""
+    cwd: str = "/"
+    shell: list[str] = field(default_factory=list)
+    env: list[str] = field(default_factory=list)
+    sets: list[str] = field(default_factory=list)
 
 
 class ImageStore:
@@ -116,7 +152,27 @@ class ImageStore:
         return self.snapshots.where("parent = ?", [key])[-_COMPARED:][::-1]
 
     def instructions(self, image_id: str) -> list[InstructionRecord]:
-        return self._instructions.where("image_id = ?", [image_id])
+        """The steps of the image's build, by number; the one that failed, if one did, among them."""
+        found = self._instructions.where("image_id = ?", [image_id])
+        return sorted(found, key=lambda record: record.position)
+
+    def step(self, image_id: str, position: int) -> InstructionRecord | None:
+        """The step of this number."""
+        found = self._instructions.where("image_id = ? AND position = ?", [image_id, position])
+        return found[0] if found else None
+
+    def environment(self, step: InstructionRecord) -> list[str]:
+        """What a RUN after the step would have in its environment; of a RUN, what it has: ``NAME=VALUE``."""
+        found = self._instructions.where(
+            "image_id = ? AND stage = ? AND position <= ?",
+            [step.image_id, step.stage, step.position],
+        )
+        merged: dict[str, str] = {}
+        for record in sorted(found, key=lambda record: record.position):
+            whole = {} if record.env else merged
+            pairs = (entry.partition("=") for entry in (*record.env, *record.sets))
+            merged = whole | {name: value for name, _, value in pairs}
+        return [f"{name}={value}" for name, value in merged.items()]
 
     def add_instruction(self, record: InstructionRecord) -> None:
         self._instructions.insert(record)
@@ -173,6 +229,7 @@ class ImageStore:
             state = 'removed' AND NOT EXISTS (
                 SELECT 1 FROM snapshots s WHERE s.image_id = images.id AND (
                     EXISTS (SELECT 1 FROM instructions i WHERE i.snapshot_id = s.id)
+                    OR EXISTS (SELECT 1 FROM instructions i WHERE i.before = s.id)
                     OR EXISTS (SELECT 1 FROM images o
                                WHERE o.snapshot = s.id AND o.state != 'removed')))
             """

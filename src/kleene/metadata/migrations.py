@@ -41,9 +41,27 @@ CREATE TABLE instructions (
     position    INTEGER NOT NULL,
     text        TEXT NOT NULL,
     snapshot_id TEXT,
+    failed      INTEGER NOT NULL,
+    before      TEXT,
+    stage       INTEGER NOT NULL,
+    stage_name  TEXT NOT NULL,
+    first_line  INTEGER NOT NULL,
+    last_line   INTEGER NOT NULL,
+    key         TEXT NOT NULL,
+    cached      INTEGER NOT NULL,
+    reason      TEXT NOT NULL,
+    seconds     REAL NOT NULL,
+    size        INTEGER,
+    args        TEXT NOT NULL,
+    user        TEXT NOT NULL,
+    cwd         TEXT NOT NULL,
+    shell       TEXT NOT NULL,
+    env         TEXT NOT NULL,
+    sets        TEXT NOT NULL,
     PRIMARY KEY (image_id, position)
 ) STRICT;
 CREATE INDEX instructions_by_snapshot ON instructions (snapshot_id);
+CREATE INDEX instructions_by_state_before ON instructions (before);
 
 CREATE TABLE containers (
     id             TEXT PRIMARY KEY,

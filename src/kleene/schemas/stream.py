@@ -106,6 +106,8 @@ class Failed(msgspec.Struct, tag="failed", kw_only=True):
         exit_code: of a build: exit status of the command that failed; of a process that could not be
             started: 127 if there is no such command, 126 if it cannot be executed.
         image_id: of a build: the image that was kept as ``NAME:failed``; ``""`` if none was.
+        step: of a build: the number of the step that failed; 0 if none did.
+        failed_snapshot: of a build: the file system as that step left it; ``""`` if there is none.
         error_id: for an error inside the daemon: the id under which its log has the traceback.
     """
 
@@ -115,6 +117,8 @@ class Failed(msgspec.Struct, tag="failed", kw_only=True):
     data: str = ""
     exit_code: int | None = None
     image_id: str = ""
+    step: int = 0
+    failed_snapshot: str = ""
     error_id: str | None = None
 
 
