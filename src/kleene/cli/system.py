@@ -10,6 +10,7 @@ from kleene import __version__
 from kleene.cli.command import command
 from kleene.cli.output import print_json
 from kleene.cli.session import Session, pass_session
+from kleene.schemas.versions import API_VERSION, fit
 
 _FORMAT = click.option(
     "--format",
@@ -21,31 +22,39 @@ _FORMAT = click.option(
 )
 
 
+def _client() -> dict[str, str]:
+    return {"version": __version__, "api_version": API_VERSION}
+
+
 @command(examples=("klee version", "klee version --format json"))
 @_FORMAT
 @pass_session
 def version(session: Session, form: str) -> None:
     """Show the versions of klee, kleened and its API."""
     if form == "text":
-        click.echo(f"klee      {__version__}")
+        click.echo(f"klee      {__version__}   API {API_VERSION}")
     daemon = session.client.version()
     if form == "json":
-        print_json(
-            {"klee": __version__, "kleened": daemon["version"], "api": daemon["api_version"]}
-        )
-    else:
-        click.echo(f"kleened   {daemon['version']}\nAPI       {daemon['api_version']}")
+        print_json({"klee": _client(), "kleened": daemon})
+        return
+    click.echo(f"kleened   {daemon['version']}   API {daemon['api_version']}")
+    for title, key in (("Python", "python"), ("host", "platform")):
+        if daemon.get(key):
+            click.echo(f"          {title} {daemon[key]}")
+    if not fit(API_VERSION, daemon["api_version"]):
+        click.echo("They do not fit: update the older one.")
 
 
 @command(examples=("klee info", "klee info --format json"))
 @_FORMAT
 @pass_session
 def info(session: Session, form: str) -> None:
-    """Show what kleened works with: storage, runtime, directories, counts."""
+    """Show klee, and what kleened works with: storage, runtime, what was probed, counts."""
     values: dict[str, Any] = session.client.info()
     if form == "json":
-        print_json(values)
+        print_json({"klee": _client() | {"host": session.settings.host}} | values)
         return
+    click.echo(f"klee: {__version__}, API {API_VERSION}\nhost: {session.settings.host}")
     for name, value in values.items():
         if isinstance(value, dict):
             click.echo(f"{name}:")

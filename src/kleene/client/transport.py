@@ -22,6 +22,7 @@ from kleene.client.failures import (
     request_failed,
 )
 from kleene.errors import InvalidInput
+from kleene.schemas.versions import API_VERSION, HEADER
 
 if TYPE_CHECKING:
     import ssl
@@ -115,7 +116,7 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
 
 def request_headers(address: Address) -> list[tuple[str, str]]:
     """What every request says."""
-    return [("Host", address.host), ("User-Agent", f"klee/{__version__}")]
+    return [("Host", address.host), ("User-Agent", f"klee/{__version__}"), (HEADER, API_VERSION)]
 
 
 class HttpConnection:

@@ -22,6 +22,7 @@ from litestar.types import Receive, Scope, Send
 
 from kleene.daemon.docs_page import DocsPage
 from kleene.daemon.facade import EngineFacade
+from kleene.daemon.handshake import client_version, misfit, outdated, refuse
 from kleene.daemon.inputs import explain
 from kleene.daemon.paths import fold
 from kleene.daemon.problems import problem_of
@@ -38,12 +39,16 @@ from kleene.daemon.routes import (
 from kleene.daemon.streams import Streams
 from kleene.errors import InvalidInput
 from kleene.schemas.common import ErrorResponse
+from kleene.schemas.versions import API_VERSION, is_newer
 
 
 class Api(Litestar):
     """The application; folds references of images in paths before they are routed."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        if (answer := misfit(scope["path"], client_version(scope))) is not None:
+            await refuse(scope, send, answer)
+            return
         if scope["type"] == ScopeType.HTTP:
             scope["path"] = fold(scope["method"], scope["path"])
         await super().__call__(scope, receive, send)
@@ -76,7 +81,7 @@ def create_app(engine: EngineFacade, streams_open: Streams | None = None) -> Lit
         logging_config=None,
         openapi_config=OpenAPIConfig(
             title="Kleene",
-            version=system.API_VERSION,
+            version=API_VERSION,
             description="The API of kleened.",
             path="/docs",
             render_plugins=[DocsPage()],
@@ -105,7 +110,7 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     elif isinstance(error, ValidationException):
         error = _invalid(request, error)
     if isinstance(error, HTTPException) and error.status_code < 500:
-        answer = ErrorResponse(_stated(request, error))
+        answer = ErrorResponse(_stated(request, error), _remedy(request, error))
         return _response(error.status_code, answer, error.headers)
     problem = problem_of(error)
     return _response(problem.status, problem.answer, None)
@@ -127,6 +132,14 @@ def _stated(request: Request[Any, Any, Any], error: HTTPException) -> str:
     if error.status_code == 405:
         return f"method '{request.method}' is not possible on path '{request.url.path}'"
     return error.detail
+
+
+def _remedy(request: Request[Any, Any, Any], error: HTTPException) -> str | None:
+    """A path that this daemon does not have may be one that the client's version knows."""
+    version = client_version(request.scope)
+    if error.status_code in (404, 405) and version is not None and is_newer(version, API_VERSION):
+        return outdated(version)
+    return None
 
 
 def _invalid(request: Request[Any, Any, Any], error: ValidationException) -> InvalidInput:

@@ -17,6 +17,8 @@ from kleene.errors import InvalidInput, NotFound
 
 Storage = Literal["auto", "btrfs", "zfs", "file"]
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical"]
+LogPlace = Literal["stderr", "file", "journald"]
+LogFormat = Literal["text", "json"]
 
 DEFAULT_SOCKET = "http:///var/run/kleened.sock"
 _ETC = Path("/usr/local/etc") if sys.platform.startswith("freebsd") else Path("/etc")
@@ -55,6 +57,8 @@ class Config:
         pool_size: bytes of the sparse file when it is made; ``None`` leaves it to the storage.
         pf_config_template_path, pf_config_path: the user's template and the generated file, for pf (FreeBSD).
         enable_logging: if not, only errors are logged.
+        log_file: for ``log: file``.
+        log_format: of standard error and of the file; the journal has fields.
     """
 
     kleene_root: Path = Path("/var/lib/kleene")
@@ -66,6 +70,9 @@ class Config:
     pf_config_path: Path = Path("/etc/pf.conf")
     enable_logging: bool = True
     log_level: LogLevel = "info"
+    log: LogPlace = "stderr"
+    log_file: Path = Path("/var/log/kleened.log")
+    log_format: LogFormat = "text"
 
 
 def load_config(file: Path | None, *, root: str | None = None, hosts: Sequence[str] = ()) -> Config:
@@ -132,6 +139,9 @@ def _config(top: Mapping) -> Config:
         pf_config_path=top.convert("pf_config_path", _path, default.pf_config_path),
         enable_logging=top.convert("enable_logging", Value.truth, True),
         log_level=top.convert("log_level", lambda v: v.word(get_args(LogLevel)), "info"),
+        log=top.convert("log", lambda v: v.word(get_args(LogPlace)), "stderr"),
+        log_file=top.convert("log_file", _path, default.log_file),
+        log_format=top.convert("log_format", lambda v: v.word(get_args(LogFormat)), "text"),
     )
     if config.storage == "zfs" and config.zfs_dataset is None:
         top.mistake("storage", "storage 'zfs' needs the key 'zfs_dataset'")

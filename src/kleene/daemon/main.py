@@ -12,19 +12,19 @@ import fcntl
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from kleene import __version__
+from kleene.daemon import log
 from kleene.daemon.config import DEFAULT_FILE, DEFAULT_SOCKET, Config, load_config
+from kleene.daemon.notify import notify
 from kleene.daemon.sockets import check_free, listening
-from kleene.daemon.tls import tls_context
+from kleene.daemon.tls import LiveTls, tls_context
 from kleene.errors import Conflict, HostUnavailable, KleeneError
 
 _LOCK = "kleened.lock"
-_LEVELS = {"notice": logging.INFO + 5}
 
 _log = logging.getLogger("kleened")
 
@@ -32,15 +32,19 @@ _log = logging.getLogger("kleened")
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Exits 0 when it was told to stop, 1 when it could not run, 2 for wrong usage."""
     options = _parser().parse_args(argv)
+
+    def load() -> Config:
+        return load_config(options.config, root=options.root, hosts=options.host)
+
     try:
-        config = load_config(options.config, root=options.root, hosts=options.host)
+        config = load()
         for listener in config.api_listening_sockets:
             if listener.address.tls:
                 tls_context(listener)
         if options.check_config:
             print("the configuration is valid")
             return
-        _run(config)
+        _run(config, load)
     except KleeneError as error:
         sys.exit(_told(error))
 
@@ -73,25 +77,14 @@ def _told(error: KleeneError) -> str:
     return "\n".join(lines)
 
 
-def _run(config: Config) -> None:
+def _run(config: Config, load: Callable[[], Config]) -> None:
     if os.geteuid() != 0:
         raise HostUnavailable("kleened must run as root", hint="start it with sudo or as a service")
-    _set_up_logging(config)
+    log.set_up(config)
     _prefer_pidfd()
     check_free([listener.address for listener in config.api_listening_sockets])
     with locked(config.kleene_root):
-        asyncio.run(_serve(config))
-
-
-def _set_up_logging(config: Config) -> None:
-    level = _LEVELS.get(config.log_level) or logging.getLevelName(config.log_level.upper())
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level if config.enable_logging else logging.ERROR,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    # What the server says of itself is told in our own words.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        asyncio.run(_serve(config, load))
 
 
 def _prefer_pidfd() -> None:
@@ -136,29 +129,35 @@ def _lock(fd: int, root: Path) -> None:
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, load: Callable[[], Config]) -> None:
     # Imported here, so that options and mistakes in the configuration are answered at once.
     from kleene.daemon.app import create_app
     from kleene.daemon.platforms import choose_platform
+    from kleene.daemon.reload import Reloader
     from kleene.daemon.server import serve
     from kleene.daemon.streams import Streams
     from kleene.engine.engine import Engine
 
     stop = asyncio.Event()
+    listeners = config.api_listening_sockets
+    certificates = {each.address: LiveTls(each) for each in listeners if each.address.tls}
+    reloader = Reloader(config, load, certificates)
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reloader.reload)
     engine = await Engine.open(await choose_platform(config))
     try:
         streams = Streams()
         app = create_app(engine, streams)
-        addresses = [listener.address for listener in config.api_listening_sockets]
+        addresses = [listener.address for listener in listeners]
         with listening(addresses) as sockets:
-            pairs = list(zip(config.api_listening_sockets, sockets, strict=True))
+            pairs = list(zip(listeners, sockets, strict=True))
             ready = asyncio.Event()
             announced = asyncio.create_task(_announce(ready, [str(each) for each in addresses]))
-            await serve(app, streams, pairs, stop, ready=ready)
+            await serve(app, streams, pairs, stop, ready=ready, certificates=certificates)
             announced.cancel()
-            _notify("STOPPING=1")
+            notify("STOPPING=1")
     finally:
         await engine.close()
     _log.info("stopped; containers keep running")
@@ -167,13 +166,4 @@ async def _serve(config: Config) -> None:
 async def _announce(ready: asyncio.Event, addresses: Sequence[str]) -> None:
     await ready.wait()
     _log.info("ready on %s", ", ".join(addresses))
-    _notify("READY=1")
-
-
-def _notify(state: str) -> None:
-    """Tell the service manager, if there is one (sd_notify(3))."""
-    target = os.environ.get("NOTIFY_SOCKET")
-    if target is None or sys.platform != "linux":
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out, contextlib.suppress(OSError):
-        out.sendto(state.encode(), f"\0{target[1:]}" if target.startswith("@") else target)
+    notify("READY=1")

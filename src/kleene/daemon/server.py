@@ -10,14 +10,15 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 import uvicorn
 from litestar import Litestar
 
+from kleene.daemon.addresses import Address
 from kleene.daemon.config import Listener
 from kleene.daemon.streams import Streams
-from kleene.daemon.tls import tls_context
+from kleene.daemon.tls import LiveTls, tls_context
 
 PING_INTERVAL = 20.0
 """Seconds between pings on an idle stream, so that nothing in between takes it for dead. A client that does
@@ -45,16 +46,18 @@ async def serve(
     stop: asyncio.Event,
     *,
     ready: asyncio.Event | None = None,
+    certificates: Mapping[Address, LiveTls] | None = None,
 ) -> None:
     """Answer on the sockets until ``stop``: then end the streams, and let requests end.
 
     Args:
+        certificates: TLS that is exchanged while serving; for sockets without it, it is loaded here.
         ready: set when connections are answered.
     """
     plain = [made for listener, made in listeners if not listener.address.tls]
     servers = [(_server(app, None), plain)] if plain else []
     servers += [
-        (_server(app, tls_context(listener)), [made])
+        (_server(app, _tls(listener, certificates or {})), [made])
         for listener, made in listeners
         if listener.address.tls
     ]
@@ -68,6 +71,11 @@ async def serve(
     finally:
         stopping.cancel()
         await _end([server for server, _ in servers], streams, running)
+
+
+def _tls(listener: Listener, certificates: Mapping[Address, LiveTls]) -> ssl.SSLContext:
+    live = certificates.get(listener.address)
+    return live.context if live is not None else tls_context(listener)
 
 
 async def _started(servers: Sequence[uvicorn.Server], running: list[asyncio.Task[None]]) -> None:

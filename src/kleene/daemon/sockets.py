@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import grp
+import logging
 import os
 import socket
 import stat
@@ -18,6 +19,8 @@ from kleene.errors import Conflict, HostUnavailable, InvalidInput
 
 GROUP = "kleene"
 """Members of this group of the host may use unix sockets of the API, which makes them root."""
+
+_log = logging.getLogger(__name__)
 
 _BACKLOG = 128
 _DEAD_PEER = 60_000
@@ -71,11 +74,25 @@ def _bind_unix(path: Path, address: Address, undo: contextlib.ExitStack) -> sock
     finally:
         os.umask(before)
     undo.callback(_remove, path, path.stat().st_ino)
-    with contextlib.suppress(KeyError):
-        os.chown(path, -1, grp.getgrnam(GROUP).gr_gid)
-    path.chmod(0o660)
+    _give_to_group(path)
     made.listen(_BACKLOG)
     return made
+
+
+def _give_to_group(path: Path) -> None:
+    """Let the group use the socket; if there is none, root alone may."""
+    try:
+        group = grp.getgrnam(GROUP)
+    except KeyError:
+        _log.warning(
+            "group '%s' does not exist: only root may use '%s' (make it: groupadd --system %s, and restart)",
+            GROUP,
+            path,
+            GROUP,
+        )
+        return
+    os.chown(path, -1, group.gr_gid)
+    path.chmod(0o660)
 
 
 def _bind_tcp(address: Address, undo: contextlib.ExitStack) -> socket.socket:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from typing import Protocol, TypeVar
 
 from kleene import names
@@ -20,8 +21,27 @@ class _Identified(Protocol):
 Found = TypeVar("Found", bound=_Identified)
 
 
+def unknown(kind: str, text: str, known: Iterable[str], list_command: str) -> NotFound:
+    """That there is no object ``text``, with the one of ``known`` that may have been meant."""
+    near = nearest(text, known)
+    remedy = f"did you mean '{near}'?" if near else f"list what there is: {list_command}"
+    return NotFound(f"no such {kind}: '{text}'", hint=remedy)
+
+
+def nearest(text: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``text`` is most likely a slip of."""
+    words = list(known)
+    # In a short name, two letters exchanged are half of it.
+    exchanged = [word for word in words if sorted(word) == sorted(text)]
+    return next(iter([*get_close_matches(text, words, n=1), *exchanged]), None)
+
+
 def _by_prefix(
-    kind: str, text: str, search: Callable[[str], Sequence[Found]], list_command: str
+    kind: str,
+    text: str,
+    search: Callable[[str], Sequence[Found]],
+    known: Callable[[], Iterable[str]],
+    list_command: str,
 ) -> Found:
     found = search(text) if names.is_id_prefix(text) else []
     exact = [record for record in found if record.id == text]
@@ -32,7 +52,7 @@ def _by_prefix(
             f"{kind} '{text}' is ambiguous",
             hint=f"write more of the id: {', '.join(sorted(r.id for r in found)[:10])}",
         )
-    raise NotFound(f"no such {kind}: '{text}'", hint=f"list what there is: {list_command}")
+    raise unknown(kind, text, known(), list_command)
 
 
 def container(store: ContainerStore, text: str) -> ContainerRecord:
@@ -43,13 +63,21 @@ def container(store: ContainerStore, text: str) -> ContainerRecord:
         Conflict: several ids begin so.
     """
     named = store.by_name(text)
-    return named or _by_prefix("container", text, store.by_prefix, "klee lsc -a")
+    return named or _by_prefix(
+        "container", text, store.by_prefix, lambda: [r.name for r in store.ready()], "klee lsc -a"
+    )
 
 
 def network(store: NetworkStore, text: str) -> NetworkRecord:
     """The network of this name, id or unique prefix; errors as for :func:`container`."""
     named = store.by_name(text)
-    return named or _by_prefix("network", text, store.by_prefix, "klee lsn")
+    return named or _by_prefix(
+        "network",
+        text,
+        store.by_prefix,
+        lambda: [r.name for r in store.networks.where()],
+        "klee lsn",
+    )
 
 
 def image(store: ImageStore, text: str) -> tuple[ImageRecord, SnapshotRecord]:
@@ -76,16 +104,19 @@ def _image(store: ImageStore, reference: names.ImageReference) -> ImageRecord:
     if named is not None:
         return named
     if tag is None and names.is_id_prefix(name) and store.by_prefix(name):
-        return _by_prefix("image", name, store.by_prefix, "klee lsi")
+        return _by_prefix("image", name, store.by_prefix, list, "klee lsi")
     tags = sorted(r.tag for r in store.ready() if r.name == name and r.tag is not None)
     if tags:
         raise NotFound(
             f"no such image: '{reference.nametag}'",
             hint=f"'{name}' has other tags: {', '.join(tags[:10])}",
         )
+    near = nearest(name, {r.name for r in store.ready() if r.name})
     raise NotFound(
         f"no such image: '{reference.nametag}'",
-        hint="list what there is with 'klee lsi', or make one with 'klee build' or 'klee image create'",
+        hint=f"did you mean '{near}'?"
+        if near
+        else "list what there is with 'klee lsi', or make one with 'klee build' or 'klee image create'",
     )
 
 

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kleene import names
+from kleene.engine import lookup
 from kleene.engine.core import Core, now
-from kleene.errors import Conflict, NotFound
+from kleene.errors import Conflict
 from kleene.host import copytree
 from kleene.host.threads import in_thread
 from kleene.metadata.containers import ContainerRecord
@@ -82,7 +83,8 @@ class Volumes:
     def _get(self, name: str) -> VolumeRecord:
         record = self._store.volumes.get(name)
         if record is None or record.state != "ready":
-            raise NotFound(f"no such volume: '{name}'", hint="list what there is: klee lsv")
+            known = [each.name for each in self._store.ready()]
+            raise lookup.unknown("volume", name, known, "klee lsv")
         return record
 
     def _wire(self, record: VolumeRecord) -> Volume:

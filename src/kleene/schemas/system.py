@@ -6,10 +6,17 @@ import msgspec
 
 
 class Version(msgspec.Struct):
-    """Versions of the daemon and of its API."""
+    """Versions of the daemon and of its API.
+
+    Attributes:
+        python: version of the Python that runs it.
+        platform: its host: operating system, release, machine.
+    """
 
     version: str
     api_version: str
+    python: str = ""
+    platform: str = ""
 
 
 class Info(msgspec.Struct):

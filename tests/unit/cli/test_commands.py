@@ -311,9 +311,13 @@ def test_version_and_info(daemon: ScriptedDaemon, klee: Klee) -> None:
     daemon.answer("GET", "/version", {"version": "9.9", "api_version": "0.0.1"})
     info: dict[str, Any] = {"storage": "btrfs", "containers": 2, "probed": {"crun": "no"}}
     daemon.answer("GET", "/info", info)
-    assert "kleened   9.9\nAPI       0.0.1" in klee("version").out
-    assert klee("info").out == "storage: btrfs\ncontainers: 2\nprobed:\n  crun: no\n"
-    assert json.loads(klee("info", "--format", "json").out) == info
+    out = klee("version").out
+    assert "kleened   9.9   API 0.0.1" in out
+    assert "They do not fit" in out
+    assert klee("info").out.endswith("storage: btrfs\ncontainers: 2\nprobed:\n  crun: no\n")
+    told = json.loads(klee("info", "--format", "json").out)
+    assert told.pop("klee")["host"] == daemon.host
+    assert told == info
 
 
 def test_reader_that_goes_away(daemon: ScriptedDaemon, klee_process: Any) -> None:

@@ -41,6 +41,13 @@ from tests.api.fake_engine import FakeEngine, FakeResult, FakeSession
 BUILD = ImageBuildConfig(context="/x", container_config=ContainerConfig())
 
 
+@pytest.fixture(params=["0.2.0", "1.0.0"])
+def other_version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A client that was made for another, later version of the API."""
+    monkeypatch.setattr("kleene.client.transport.API_VERSION", request.param)
+    return str(request.param)
+
+
 class Served(NamedTuple):
     engine: FakeEngine
     client: Client
@@ -192,3 +199,13 @@ def test_configuration_that_is_not_understood(served: Served) -> None:
     assert isinstance(failed, Failed)
     with pytest.raises(InvalidInput):
         served.client.networks.create({"name": "n", "type": "star"})
+
+
+def test_client_of_another_version_is_told(served: Served, other_version: str) -> None:
+    client = served.client
+    for operation in (client.containers.list, lambda: client.images.build(BUILD)):
+        with pytest.raises(InvalidInput, match="klee and kleened do not fit") as raised:
+            operation()
+        assert other_version in raised.value.message
+        assert "update kleened" in (raised.value.hint or "")
+    assert client.version().api_version == "0.1.0"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kleene.daemon import main as kleened
 from kleene.daemon.config import parse_config
 from kleene.daemon.main import locked, main
+from kleene.daemon.notify import notify
 from kleene.daemon.platforms import (
     Need,
     choose_storage,
@@ -122,5 +122,5 @@ def test_service_manager_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
         monkeypatch.setenv("NOTIFY_SOCKET", path)
-        kleened._notify("READY=1")
+        notify("READY=1")
         assert manager.recv(64) == b"READY=1"

@@ -28,11 +28,13 @@ from wsproto.events import (
 from kleene.build import events
 from kleene.build.events import Emit
 from kleene.daemon import server as kleened
-from kleene.daemon.addresses import parse_address
+from kleene.daemon.addresses import Address, parse_address
 from kleene.daemon.app import create_app
-from kleene.daemon.config import Listener
+from kleene.daemon.config import Config, Listener
+from kleene.daemon.reload import Reloader
 from kleene.daemon.sockets import listening
 from kleene.daemon.streams import Streams
+from kleene.daemon.tls import LiveTls
 from kleene.errors import InvalidInput
 from kleene.runtime.driver import Output
 from tests.api.fake_engine import FakeEngine, FakeSession
@@ -61,13 +63,18 @@ Serve = Callable[..., Coroutine[Any, Any, Served]]
 async def serve() -> AsyncIterator[Serve]:
     async with contextlib.AsyncExitStack() as ends:
 
-        async def start(*listeners: Listener) -> Served:
+        async def start(
+            *listeners: Listener, certificates: dict[Address, LiveTls] | None = None
+        ) -> Served:
             engine, streams = FakeEngine(), Streams()
             stop, ready = asyncio.Event(), asyncio.Event()
             sockets = ends.enter_context(listening([each.address for each in listeners]))
             pairs = list(zip(listeners, sockets, strict=True))
             app = create_app(engine, streams)
-            task = asyncio.create_task(kleened.serve(app, streams, pairs, stop, ready=ready))
+            serving = kleened.serve(
+                app, streams, pairs, stop, ready=ready, certificates=certificates
+            )
+            task = asyncio.create_task(serving)
             waiting = asyncio.create_task(ready.wait())
             await asyncio.wait([waiting, task], timeout=_LIMIT, return_when="FIRST_COMPLETED")
             waiting.cancel()
@@ -261,7 +268,11 @@ async def test_end_of_serving_cancels_builds_and_tells_clients(
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An authority, and a certificate of it for the server and one for a client."""
-    home = tmp_path_factory.mktemp("certificates")
+    yield certify(tmp_path_factory.mktemp("certificates"))
+
+
+def certify(home: Path) -> Path:
+    """Make an authority and its two certificates in ``home``."""
     new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     authority = [*new, "-x509", "-days", "2", "-subj", "/CN=authority", "-out", "ca.pem"]
     commands = [[*authority, "-keyout", "ca.key"]]
@@ -274,7 +285,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         )  # fmt: skip
     for command in commands:
         subprocess.run(command, cwd=home, check=True, capture_output=True)
-    yield home
+    return home
 
 
 def context(certificates: Path, *, client: bool) -> ssl.SSLContext:
@@ -293,6 +304,7 @@ async def test_tls_with_certificates_of_clients(
     await serve(
         Listener(parse_address(f"https://127.0.0.1:{port}"), **tls, **strict),  # type: ignore[arg-type]
         unix(tmp_path / "tls.sock", **tls),
+        unix(tmp_path / "strict.sock", **tls, **strict),
         unix(tmp_path / "k.sock"),
     )
     known, unknown = context(certificates, client=True), context(certificates, client=False)
@@ -304,6 +316,10 @@ async def test_tls_with_certificates_of_clients(
         await version(f"http://127.0.0.1:{port}")
     uds = str(tmp_path / "tls.sock")
     assert await version("https://localhost", uds=uds, verify=unknown) == "0.1.0"
+    strict_uds = str(tmp_path / "strict.sock")
+    assert await version("https://localhost", uds=strict_uds, verify=known) == "0.1.0"
+    with pytest.raises(httpx.HTTPError):
+        await version("https://localhost", uds=strict_uds, verify=unknown)
     assert await version("http://localhost", uds=str(tmp_path / "k.sock")) == "0.1.0"
 
 
@@ -311,3 +327,45 @@ async def test_certificate_that_cannot_be_used_is_told(serve: Serve, tmp_path: P
     (tmp_path / "bad.pem").write_text("nothing")
     with pytest.raises(InvalidInput, match="cannot use its certificate"):
         await serve(unix(tmp_path / "tls.sock", tlscert=tmp_path / "bad.pem"))
+
+
+async def test_certificates_are_exchanged_while_serving(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon's own, and whose clients may connect."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    old, new = (certify_new(tmp_path / name) for name in ("old", "new"))
+    here.symlink_to(old)
+    listener = unix(
+        tmp_path / "k.sock",
+        tlscert=here / "server.pem",
+        tlskey=here / "server.key",
+        tlsverify=True,
+        tlscacert=here / "ca.pem",
+    )
+    config = Config(api_listening_sockets=(listener,))
+    certificates = {listener.address: LiveTls(listener)}
+    await serve(listener, certificates=certificates)
+    monkeypatch.setattr("kleene.daemon.log.set_up", lambda config: None)
+    reloader = Reloader(config, lambda: config, certificates)
+
+    async def asked(authority: Path) -> str:
+        verify = context(authority, client=True)
+        return await version("https://localhost", uds=str(tmp_path / "k.sock"), verify=verify)
+
+    assert await asked(old) == "0.1.0"
+    there.symlink_to(new)
+    there.rename(here)
+    reloader.reload()
+    assert await asked(new) == "0.1.0"
+    with pytest.raises(httpx.HTTPError):
+        await asked(old)
+
+    here.unlink()
+    reloader.reload()
+    assert await asked(new) == "0.1.0"
+
+
+def certify_new(home: Path) -> Path:
+    home.mkdir()
+    return certify(home)

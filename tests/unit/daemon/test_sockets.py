@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import grp
+import os
 import socket
 import stat
 from pathlib import Path
 
 import pytest
 
+from kleene.daemon import sockets
 from kleene.daemon.addresses import parse_address
 from kleene.daemon.sockets import check_free, listening
 from kleene.errors import Conflict, HostUnavailable, InvalidInput
 
 
-def test_socket_is_made_for_its_owner_and_removed(tmp_path: Path) -> None:
+def test_socket_is_made_for_its_group_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "GROUP", grp.getgrgid(os.getegid()).gr_name)
     path = tmp_path / "new" / "k.sock"
     with listening([parse_address(f"http://{path}")]) as (made,):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        found = path.stat()
+        assert stat.S_IMODE(found.st_mode) == 0o660
+        assert (found.st_uid, found.st_gid) == (os.geteuid(), os.getegid())
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
             made.accept()[0].close()
     assert not path.exists()
+
+
+def test_socket_without_its_group_is_for_root_alone_and_the_log_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sockets, "GROUP", "no-such-group")
+    path = tmp_path / "k.sock"
+    with listening([parse_address(f"http://{path}")]):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert f"group 'no-such-group' does not exist: only root may use '{path}'" in caplog.text
 
 
 def test_socket_of_a_live_daemon_is_refused(tmp_path: Path) -> None:

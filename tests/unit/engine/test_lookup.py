@@ -45,6 +45,7 @@ def test_a_snapshot_by_prefix(store: ImageStore) -> None:
     ("text", "error", "message", "hint"),
     [
         ("db", NotFound, "no such image: 'db:latest'", "klee lsi"),
+        ("bwe", NotFound, "no such image: 'bwe:latest'", "did you mean 'web'?"),
         ("web", NotFound, "no such image: 'web:latest'", "1, 2"),
         ("web:1@cc", NotFound, "no such snapshot: '@cc'", "klee image inspect web:1"),
         ("web:1@aa", Conflict, "ambiguous", "aaaaaa111111"),
@@ -69,3 +70,11 @@ def test_later_environment_wins_and_order_stays() -> None:
 def test_bad_environment_lines(line: str) -> None:
     with pytest.raises(InvalidInput):
         lookup.environment([line])
+
+
+def test_a_name_that_is_almost_right() -> None:
+    said = lookup.unknown("container", "wbe", ["db", "web", "cache"], "klee lsc -a")
+    assert (said.message, said.hint) == ("no such container: 'wbe'", "did you mean 'web'?")
+    assert (
+        lookup.unknown("volume", "x", ["data"], "klee lsv").hint == "list what there is: klee lsv"
+    )

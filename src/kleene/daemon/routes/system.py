@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from litestar import Request, get
@@ -9,15 +10,18 @@ from litestar import Request, get
 from kleene import __version__
 from kleene.daemon.routes.common import Engine, errors
 from kleene.schemas.system import Info, Version
-
-API_VERSION = "0.1.0"
-"""Of the API: the documented 0.0.1, and what Kleene adds to it."""
+from kleene.schemas.versions import API_VERSION
 
 
 @get("/version", operation_id="System.Version", summary="version", responses=errors())
 async def version() -> Version:
     """Tell the versions of the daemon and of its API."""
-    return Version(version=__version__, api_version=API_VERSION)
+    return Version(
+        version=__version__,
+        api_version=API_VERSION,
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+    )
 
 
 @get("/info", operation_id="System.Info", summary="info", responses=errors())

@@ -1,0 +1,80 @@
+"""The daemon as a service: it tells its manager how it goes, and takes over its configuration on SIGHUP."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket of a service manager."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+        bound.bind(str(tmp_path / "notify"))
+        bound.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield bound
+
+
+def test_service(manager: socket.socket, new_daemon: Callable[[], Daemon]) -> None:
+    daemon = new_daemon()
+    assert manager.recv(64) == b"READY=1"
+    running = daemon.klee("run", "-d", "--name", "kept", "tiny", "sleep", "600")
+
+    def reload(change: str) -> None:
+        assert daemon.process is not None
+        config = daemon.home / "config.yaml"
+        config.write_text(config.read_text() + change)
+        daemon.process.send_signal(signal.SIGHUP)
+        assert manager.recv(64).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert manager.recv(64) == b"READY=1"
+
+    file = daemon.home / "json.log"
+    reload(f"log: file\nlog_format: json\nlog_file: {file}\nlog_level: debug\nstorage: btrfs\n")
+    lines = read(file)
+    assert "'storage' has changed: that takes effect at the next start" in lines
+    assert lines[-1] == "the configuration was read again"
+
+    reload("log_levl: info\n")
+    wait_until(lambda: "the configuration stays" in read(file)[-1], "the mistake is not told")
+    assert "unknown key 'log_levl'; did you mean 'log_level'?" in read(file)[-1]
+
+    assert daemon.stop() == 0
+    assert manager.recv(64) == b"STOPPING=1"
+    daemon.start()
+    assert running.id in daemon.klee("lsc", "-q").stdout
+
+
+def test_both_sides_tell_what_they_are(daemon: Daemon) -> None:
+    version: Any = json.loads(daemon.klee("version", "--format", "json").stdout)
+    assert version["klee"]["api_version"] == version["kleened"]["api_version"]
+    assert version["kleened"]["platform"].startswith("Linux ")
+    text = daemon.klee("info").stdout
+    for part in ("klee: 0.", f"host: http://{daemon.socket}", "storage: ", "runtime: ", "probed:"):
+        assert part in text
+    info: Any = json.loads(daemon.klee("info", "--format", "json").stdout)
+    assert info["probed"]["nftables"] == "ok"
+
+
+def test_names_that_are_almost_right(daemon: Daemon) -> None:
+    daemon.klee("create", "--name", "web-server", "tiny", "true")
+    said = daemon.klee("isc", "web-sevrer", check=False).stderr
+    assert "no such container: 'web-sevrer'" in said
+    assert "hint: did you mean 'web-server'?" in said
+    assert "did you mean 'tiny'?" in daemon.klee("isi", "tyni", check=False).stderr
+    daemon.klee("rmc", "web-server")
+
+
+def read(file: Path) -> list[str]:
+    """The messages in a log of JSON lines."""
+    return [json.loads(line)["message"] for line in file.read_text().splitlines()]
