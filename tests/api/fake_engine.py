@@ -15,6 +15,7 @@ from kleene.build.events import Emit
 from kleene.errors import Conflict, InvalidInput, KleeneError, NotFound
 from kleene.names import new_id
 from kleene.runtime.driver import Output
+from kleene.schemas.common import IdResponse
 from kleene.schemas.containers import (
     Container,
     ContainerConfig,
@@ -162,7 +163,7 @@ class FakeContainers:
     async def prune(self) -> Ids:
         return [made for made in self.held if not self.held[made].running]
 
-    async def stop(self, ref: str, /, *, timeout: float = 10.0) -> str:  # noqa: ASYNC109
+    async def stop(self, ref: str, /, *, timeout: float | None = None) -> str:  # noqa: ASYNC109
         self.calls.append(timeout)
         return self.find(ref).id
 
@@ -174,10 +175,10 @@ class FakeContainers:
         made = self.find(ref)
         return [ContainerProcess(6, 1, 4711, "root", CREATED, 0.25, made.cmd)]
 
-    async def update(self, ref: str, config: ContainerConfig, /) -> str:
+    async def update(self, ref: str, config: ContainerConfig, /) -> IdResponse:
         made = self.find(ref)
         made.name = config.name or made.name
-        return made.id
+        return IdResponse(made.id)
 
 
 @dataclass

@@ -12,6 +12,7 @@ import pytest
 from kleene.cli.command import Command, LazyGroup
 from kleene.cli.main import root
 from kleene.daemon.config import Config, Listener
+from kleene.runtime.jail_params import table
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,3 +81,9 @@ def test_every_document_is_linked_to() -> None:
     readme = (ROOT / "README.md").read_text()
     documents = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")]
     assert not [name for name in documents if f"({name})" not in readme]
+
+
+def test_every_jail_parameter_is_described_as_it_is() -> None:
+    text = (ROOT / "docs" / "jail-parameters.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{name}` | {meaning} | {why} |" for name, meaning, why in table()]

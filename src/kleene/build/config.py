@@ -28,7 +28,7 @@ from kleene.dockerfile.instructions import (
     Volume,
 )
 from kleene.dockerfile.words import Word
-from kleene.schemas import images as schemas
+from kleene.schemas import settings as schemas
 from kleene.schemas.images import ImageSettings
 
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([a-zA-Z]*))?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kleene.cli.settings_options import file_variables, settings_config
 from kleene.errors import InvalidInput
 from kleene.schemas.constants import AUTO
 
@@ -38,17 +39,25 @@ def container_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> 
 
 def creation_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """The ``ContainerConfig`` of what ``options.creation_options`` took."""
-    return container_config(options, environ) | {
-        "name": options["name"],
-        "image": options["image"],
-        "cmd": list(options["command"]),
-        "persist": options["persist"],
-        "restart_policy": options["restart"],
-        "public_ports": [port(p) for p in options["publish"]],
-        "auto_remove": options["rm"],
-        "workdir": options["workdir"],
-        "entrypoint": _entrypoint(options["entrypoint"]),
-    }
+    own = settings_config(options, environ)
+    variables_of_files = variables(file_variables(options), environ)
+    config = container_config(options, environ)
+    config["env"] = variables_of_files + config["env"]
+    return (
+        {"restart_policy": "no"}
+        | own
+        | config
+        | {
+            "name": options["name"],
+            "image": options["image"],
+            "cmd": list(options["command"]),
+            "persist": options["persist"],
+            "public_ports": [port(p) for p in options["publish"]],
+            "auto_remove": options["rm"],
+            "workdir": options["workdir"],
+            "entrypoint": _entrypoint(options["entrypoint"]),
+        }
+    )
 
 
 def _entrypoint(program: str | None) -> list[str] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kleene.cli import values
 from kleene.cli.arguments import creation_config, endpoint, variables
 from kleene.cli.command import command
 from kleene.cli.options import (
@@ -18,9 +19,16 @@ from kleene.cli.options import (
     force_prompt,
     jailparam,
 )
-from kleene.cli.output import each
+from kleene.cli.output import each, print_error
 from kleene.cli.prompt import may_prune
 from kleene.cli.session import Session, pass_session
+from kleene.cli.settings_options import (
+    Parsed,
+    file_variables,
+    restart,
+    settings_config,
+    settings_options,
+)
 from kleene.errors import KleeneError
 
 if TYPE_CHECKING:
@@ -72,12 +80,25 @@ def create_container(
     return container
 
 
-@command(examples=("klee stop web", "klee container stop 3f2a web"))
+grace = click.option(
+    "--time",
+    "-t",
+    "grace",
+    type=Parsed("DURATION", values.duration),
+    help="Time between the request to end and the kill.  [default: as the container says, else 10s]",
+)
+
+
+@command(examples=("klee stop web", "klee container stop -t 1m 3f2a web"))
+@grace
 @_NAMES
 @pass_session
-def stop(session: Session, containers: Sequence[str]) -> int:
-    """Stop containers: all of their processes."""
-    return each(containers, session.client.containers.stop)
+def stop(session: Session, containers: Sequence[str], grace: float | None) -> int:
+    """Stop containers: all of their processes are asked to end, and killed if they do not.
+
+    No restart policy starts them again.
+    """
+    return each(containers, lambda name: session.client.containers.stop(name, timeout=grace))
 
 
 @command(examples=("klee kill web", "klee kill -s HUP web db"))
@@ -133,7 +154,8 @@ def rm(session: Session, containers: Sequence[str], force: bool) -> int:
 
 @command(
     examples=(
-        "klee container update --restart on-startup web",
+        "klee update --memory 512m --cpus 1.5 web",
+        "klee container update --restart on-failure:5 web",
         "klee container update -e DEBUG=0 -e PORT=80 web /usr/bin/serve",
     ),
     context_settings=COMMAND_LAST,
@@ -143,35 +165,35 @@ def rm(session: Session, containers: Sequence[str], force: bool) -> int:
 @env
 @jailparam
 @click.option("--persist/--no-persist", "-P/ ", default=None, help="Spare it when pruning.")
-@click.option(
-    "--restart",
-    type=click.Choice(["no", "on-startup"]),
-    help="Whether to start the container when kleened starts.",
-)
+@restart
+@settings_options
 @click.argument("container")
 @click.argument("command", nargs=-1)
 @pass_session
 def update(session: Session, /, container: str, **options: Any) -> None:
     """Change a container.
 
-    What is given replaces what was, the whole environment or all jail parameters too. Processes that run
-    keep what they were started with.
+    What is given replaces what was: all of the environment, all jail parameters, all labels; '' for nothing.
+    Limits of a running container change at once; the rest takes effect at its next start.
     """
+    words = [*file_variables(options), *options["env"]]
     config = {
         "name": options["name"],
         "user": options["user"],
         "cmd": list(options["command"]) or None,
-        "env": variables(options["env"], os.environ) or None,
+        "env": variables(words, os.environ) or None,
         "jail_param": list(options["jailparam"]) or None,
         "persist": options["persist"],
-        "restart_policy": options["restart"],
-    }
+    } | settings_config(options, os.environ)
     if all(value is None for value in config.values()):
         raise click.UsageError("nothing to change: no option and no command was given")
-    click.echo(session.client.containers.update(container, config))
+    changed = session.client.containers.change(container, config)
+    click.echo(changed["id"])
+    for note in changed.get("notes", ()):
+        print_error(note)
 
 
-@command(examples=("klee container rename brave_turing web",))
+@command(examples=("klee rename brave_turing web",))
 @click.argument("container")
 @click.argument("new_name")
 @pass_session

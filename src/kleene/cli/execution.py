@@ -17,7 +17,7 @@ import click
 
 from kleene.cli.arguments import creation_config, variables
 from kleene.cli.command import command
-from kleene.cli.container import create_container
+from kleene.cli.container import create_container, grace
 from kleene.cli.options import COMMAND_LAST, creation_options, env, process_options, quiet
 from kleene.cli.output import each, print_error
 from kleene.cli.session import Session, pass_session
@@ -110,16 +110,17 @@ def start(session: Session, /, containers: Sequence[str], **options: Any) -> int
     return process.start(containers[0])
 
 
-@command(examples=("klee restart web",))
+@command(examples=("klee restart web", "klee restart -t 1m web db"))
+@grace
 @click.argument("containers", metavar="CONTAINER...", nargs=-1, required=True)
 @pass_session
-def restart(session: Session, containers: Sequence[str]) -> int:
+def restart(session: Session, containers: Sequence[str], grace: float | None) -> int:
     """Stop containers and start them again, detached."""
     process = _Process(session.client, {"detach": True})
 
     def restart_one(name: str) -> None:
         with suppress(Conflict):  # it does not run
-            click.echo(session.client.containers.stop(name))
+            click.echo(session.client.containers.stop(name, timeout=grace))
         process.start_detached(name)
 
     return each(containers, restart_one)

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from kleene.cli.settings_options import init, restart, settings_options
+
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
 
@@ -80,13 +82,7 @@ creation_options = _together(
         " HOST may be a range, 8000-8010. Repeatable.",
     ),
     click.option("--persist", "-P", is_flag=True, help="Spare the container when pruning."),
-    click.option(
-        "--restart",
-        type=click.Choice(["no", "on-startup"]),
-        default="no",
-        show_default=True,
-        help="Whether to start the container when kleened starts.",
-    ),
+    restart,
     click.option(
         "--workdir", "-w", metavar="PATH", help="Start processes in PATH; it is made if missing."
     ),
@@ -96,6 +92,8 @@ creation_options = _together(
         help="Put PROGRAM before the command, in place of the image's entrypoint; '' for nothing.",
     ),
     click.option("--rm", is_flag=True, help="Remove the container when it stops."),
+    init,
+    settings_options,
 )
 """Configure a new container."""
 

@@ -27,6 +27,7 @@ from kleene.client.operations import (
 )
 from kleene.client.streams import Stream
 from kleene.client.transport import Tls
+from kleene.schemas.common import IdResponse
 from kleene.schemas.containers import ContainerInspect, ContainerProcess, ContainerSummary
 from kleene.schemas.images import Image
 from kleene.schemas.networks import Network, NetworkInspect
@@ -51,6 +52,10 @@ class TypedContainers(Containers):
     def inspect(self, ref: str) -> ContainerInspect:
         """All that is known of a container."""
         return _decode(super().inspect(ref), ContainerInspect)
+
+    def change(self, ref: str, config: Body) -> IdResponse:
+        """Change what ``config`` does not leave ``None``; the id, and what there is to know besides."""
+        return _decode(super().change(ref, config), IdResponse)
 
     def top(self, ref: str) -> ProcessList:
         """Its processes. Raises Conflict if it does not run."""

@@ -73,13 +73,18 @@ class Containers:
         query: dict[str, str | bool] = {"force": True} if force else {}
         return _id(self._request("DELETE", target("containers", ref, query=query)))
 
-    def stop(self, ref: str) -> str:
-        """Stop a container; its id. Raises Conflict if it does not run."""
-        return _id(self._request("POST", target("containers", ref, "stop")))
+    def stop(self, ref: str, *, timeout: float | None = None) -> str:
+        """Stop a container, killing what is left after ``timeout`` seconds (``None``: as it says); its id."""
+        query: dict[str, str | bool] = {} if timeout is None else {"timeout": f"{timeout:g}"}
+        return _id(self._request("POST", target("containers", ref, "stop", query=query)))
 
     def update(self, ref: str, config: Body) -> str:
         """Change what ``config`` (a ``ContainerConfig``) does not leave ``None``; the id."""
         return _id(self._request("POST", target("containers", ref, "update"), config))
+
+    def change(self, ref: str, config: Body) -> Any:
+        """The same; the ``IdResponse`` with what there is to know besides."""
+        return self._request("POST", target("containers", ref, "update"), config)
 
     def logs(self, ref: str, config: Body) -> Stream:
         """What its processes wrote, by a ``LogsConfig``."""

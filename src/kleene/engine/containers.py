@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from kleene import names
 from kleene.build.signals import signal_name, signal_number
-from kleene.engine import lookup
+from kleene.engine import lookup, settings
 from kleene.engine.core import Core, iso_time, now
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.lifecycle import Lifecycle, jail_params
@@ -18,6 +21,7 @@ from kleene.engine.volumes import Volumes, anonymous_mounts, kept_anonymous
 from kleene.errors import Conflict, InvalidInput, KleeneError
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.images import ImageRecord
+from kleene.schemas.common import IdResponse
 from kleene.schemas.containers import (
     Container,
     ContainerConfig,
@@ -27,9 +31,11 @@ from kleene.schemas.containers import (
     MountPoint,
     MountPointConfig,
 )
+from kleene.schemas.settings import ContainerSettings
 from kleene.storage.driver import Snapshot
 
 ProcessList = list[ContainerProcess]  # the class has a method ``list``
+StringList = list[str]
 
 _EARLY = 10.0  # seconds that a container brought up early waits for its first process
 
@@ -97,6 +103,8 @@ class Containers:
         driver = config.network_driver or "host"
         params = config.jail_param or []
         self._core.platform.runtime.check_jail_params(jail_params(params))
+        wanted = settings.of_new(config, image.settings)
+        self._check(wanted, config.restart_policy or "no", auto_remove=bool(config.auto_remove))
         ports = await self._endpoints.resolve_ports(config.public_ports or [], driver, container_id)
         return ContainerRecord(
             id=container_id,
@@ -123,8 +131,14 @@ class Containers:
             entrypoint=list(
                 image.settings.entrypoint if config.entrypoint is None else config.entrypoint
             ),
-            stop_signal=image.settings.stop_signal,
+            stop_signal=settings.stop_signal(config.stop_signal or image.settings.stop_signal),
+            settings=wanted,
         )
+
+    def _check(self, wanted: ContainerSettings, policy: str, *, auto_remove: bool) -> None:
+        """See that settings fit this host and each other."""
+        self._core.platform.runtime.check_options(settings.options(wanted))
+        settings.check_policy(policy, wanted, auto_remove=auto_remove)
 
     def _insert(self, record: ContainerRecord) -> None:
         try:
@@ -162,6 +176,10 @@ class Containers:
             "entrypoint": record.entrypoint,
             "stop_signal": record.stop_signal,
             "workdir": record.workdir or "/",
+            "started": record.started,
+            "finished": record.finished,
+            "restart_count": record.restart_count,
+            **msgspec.structs.asdict(record.settings),
         }
 
     async def inspect(self, reference: str) -> ContainerInspect:
@@ -176,15 +194,19 @@ class Containers:
             ],
         )
 
-    async def stop(self, reference: str, *, timeout: float = DEFAULT_GRACE) -> str:  # noqa: ASYNC109
-        """Ask every process to end, and kill what is left after ``timeout`` seconds.
+    async def stop(self, reference: str, *, timeout: float | None = None) -> str:  # noqa: ASYNC109
+        """Ask every process to end, and kill what is left after ``timeout`` seconds; ``None`` is as long
+        as the container is given.
 
-        A container that does not run is left as it is.
+        A container that does not run is left as it is, and no restart policy starts it any more.
         """
         record = lookup.container(self._store, reference)
+        if timeout is None:
+            timeout = record.settings.stop_timeout
         async with self._lifecycle.lock(record.id):
+            self._store.containers.update(record.id, wanted=False)
             if self._is_running(record):
-                await self._stop(record, timeout)
+                await self._stop(record, DEFAULT_GRACE if timeout is None else timeout)
         return record.id
 
     async def kill(self, reference: str, signal: str = "SIGKILL") -> str:
@@ -286,13 +308,14 @@ class Containers:
         stopped = [r for r in self._store.ready() if not r.running and not r.persist]
         return [await self.remove(record.id) for record in stopped]
 
-    async def update(self, reference: str, config: ContainerConfig) -> str:
+    async def update(self, reference: str, config: ContainerConfig) -> IdResponse:
         """Change what is not ``None`` in ``config``; ``image`` is ignored.
 
-        A change of a running container's command, environment, user, mounts or privileges takes
-        effect at its next start.
+        Limits of control groups are changed at once, where the kernel allows it. What else is given to
+        processes or to the kernel when a container starts takes effect at its next start; the answer says so.
 
         Raises:
+            InvalidInput: names what cannot be used.
             Conflict: the name is taken, or the network driver does not fit its networks.
         """
         record = lookup.container(self._store, reference)
@@ -305,7 +328,20 @@ class Containers:
                 raise _name_taken(str(config.name)) from error
             if "ports" in changes:
                 await self._endpoints.refresh_firewall()
-        return record.id
+            notes = await self._change_live(record, changes) if self._is_running(record) else []
+        return IdResponse(record.id, notes)
+
+    async def _change_live(
+        self, record: ContainerRecord, changes: Mapping[str, object]
+    ) -> StringList:
+        """Change what a running container can be changed in; notes of the rest."""
+        notes = settings.notes(record, changes)
+        new = changes.get("settings")
+        if isinstance(new, ContainerSettings):
+            limits = settings.limits(new)
+            if limits != settings.limits(record.settings):
+                notes += await self._core.platform.runtime.limit(record.id, limits)
+        return notes
 
     async def _changes(self, record: ContainerRecord, config: ContainerConfig) -> dict[str, object]:
         changes: dict[str, object] = {
@@ -318,7 +354,10 @@ class Containers:
             "auto_remove": config.auto_remove,
             "entrypoint": config.entrypoint,
             "workdir": _checked_workdir(config.workdir),
+            "settings": self._changed_settings(record, config),
         }
+        if config.stop_signal is not None:
+            changes["stop_signal"] = settings.stop_signal(config.stop_signal)
         if config.name is not None:
             changes["name"] = names.check_container_name(config.name)
         if config.env is not None:
@@ -335,6 +374,18 @@ class Containers:
             mounts = [_checked_mount(mount) for mount in config.mounts]
             changes["mounts"] = [*mounts, *kept_anonymous(record, mounts)]
         return {name: value for name, value in changes.items() if value is not None}
+
+    def _changed_settings(
+        self, record: ContainerRecord, config: ContainerConfig
+    ) -> ContainerSettings | None:
+        """The settings after a change; ``None`` if it changes none."""
+        policy = config.restart_policy or record.restart_policy
+        if config.restart_policy is not None and config.restart_retries is None:
+            config = msgspec.structs.replace(config, restart_retries=0)
+        new = settings.of_changed(record.settings, config)
+        remove = record.auto_remove if config.auto_remove is None else config.auto_remove
+        self._check(new, policy, auto_remove=remove)
+        return new if new != record.settings else None
 
     async def list(self, all: bool) -> list[ContainerSummary]:  # noqa: A002 - the API's word
         """Summaries; only of those that run unless ``all``."""

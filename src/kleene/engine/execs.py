@@ -236,7 +236,7 @@ class Execs:
         """End an instance, by SIGTERM or by force, or the whole container it runs in."""
         record = self._get(exec_id)
         if stop_container:
-            grace = 0.0 if force else _GRACE
+            grace = 0.0 if force else None
             await self._containers.stop(record.container_id, timeout=grace)
             return exec_id
         watched = self._watched.get(exec_id)

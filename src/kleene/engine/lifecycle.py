@@ -15,13 +15,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kleene.engine.core import Core
+from kleene.engine import settings
+from kleene.engine.core import Core, now
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.volumes import Volumes
 from kleene.errors import InvalidInput
 from kleene.metadata.containers import ContainerRecord
 from kleene.runtime.driver import ContainerSpec, Mount
 from kleene.schemas.containers import MountPointConfig
+from kleene.schemas.settings import Health
 
 
 def jail_params(lines: list[str]) -> dict[str, str]:
@@ -67,22 +69,25 @@ class Lifecycle:
             spec = ContainerSpec(
                 id=record.id,
                 rootfs=platform.storage.mountpoint(record.dataset),
-                hostname=record.id,
+                hostname=record.settings.hostname or record.id,
                 network=network,
                 network_driver=record.network_driver,
                 mounts=[self.mount(mount) for mount in record.mounts],
                 jail_params=jail_params(record.jail_param),
+                options=settings.options(record.settings),
             )
             undo.push_async_callback(platform.runtime.delete, record.id)
             await platform.runtime.create(spec)
-            self._core.containers.containers.update(record.id, running=True)
+            self._core.containers.containers.update(
+                record.id, running=True, started=now(), health=Health()
+            )
             undo.callback(self._mark_down, record)
             if record.ports:
                 await self._endpoints.refresh_firewall()
             undo.pop_all()
 
     def _mark_down(self, record: ContainerRecord) -> None:
-        self._core.containers.containers.update(record.id, running=False)
+        self._core.containers.containers.update(record.id, running=False, finished=now())
 
     def mount(self, mount: MountPointConfig) -> Mount:
         """What a mount is on the host.

@@ -11,8 +11,8 @@ from kleene.schemas.containers import (
     MountPointConfig,
     NetworkDriver,
     PublishedPortConfig,
-    RestartPolicy,
 )
+from kleene.schemas.settings import ContainerSettings, Health, RestartPolicy
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class ContainerRecord:
     """A row of ``containers``. ``env`` is merged over the image's already.
 
     A build container is a row in state ``making`` whose ``dataset`` is its image's; it goes with the build.
+
+    Attributes:
+        wanted: a user has started its command and has not stopped it since.
+        started, finished: when it came up and went down last; ``""`` before the first time.
+        health: since it is up; as of the last change.
     """
 
     id: str
@@ -45,6 +50,12 @@ class ContainerRecord:
     exit_code: int | None
     entrypoint: list[str] = field(default_factory=list)
     stop_signal: str = ""
+    settings: ContainerSettings = field(default_factory=ContainerSettings)
+    wanted: bool = False
+    restart_count: int = 0
+    started: str = ""
+    finished: str = ""
+    health: Health = field(default_factory=Health)
 
     @property
     def is_build(self) -> bool:

@@ -86,7 +86,13 @@ CREATE TABLE containers (
     ports          TEXT NOT NULL,
     exit_code      INTEGER,
     entrypoint     TEXT NOT NULL,
-    stop_signal    TEXT NOT NULL
+    stop_signal    TEXT NOT NULL,
+    settings       TEXT NOT NULL,
+    wanted         INTEGER NOT NULL,
+    restart_count  INTEGER NOT NULL,
+    started        TEXT NOT NULL,
+    finished       TEXT NOT NULL,
+    health         TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE execs (

@@ -46,10 +46,11 @@ def write(
     bundle.mkdir(mode=0o700)
     (bundle / "exec").mkdir(mode=0o700)
     hostname = adjusted.hostname or spec.hostname
-    files = etcfiles.write(bundle, hostname, own_stack=spec.network.kind != "host")
+    files = etcfiles.write(bundle, hostname, spec.options, own_stack=spec.network.kind != "host")
     mountable, made = etcfiles.make_mountpoints(spec.rootfs, files)
-    bounding = oci_spec.capabilities(spec.network_driver, adjusted, host.capabilities)
-    record = Record(str(spec.rootfs), made, bounding, adjusted.user)
+    bounding = oci_spec.capabilities(spec.network_driver, adjusted, host.capabilities, spec.options)
+    rlimits = oci_spec.rlimits(host, spec.options.rlimits)
+    record = Record(str(spec.rootfs), made, bounding, adjusted.user, rlimits=rlimits)
     state.save(spec.id, record)
     config = oci_spec.container(
         spec,

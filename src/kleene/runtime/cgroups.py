@@ -10,15 +10,17 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kleene.errors import HostUnavailable
+from kleene.errors import HostUnavailable, InvalidInput
 from kleene.runtime import pidfd
+from kleene.runtime.limits import Write
 
 _TREE = "/sys/fs/cgroup"
 _REMOVAL = 5.0  # seconds in which the kernel must have let go of processes that have ended
+_LIMITED = {"memory": "memory", "cpu": "processor time", "pids": "the number of processes"}
 _LISTING = (
     "pids",
     "freezer",
@@ -72,6 +74,61 @@ class Cgroups:
             with contextlib.suppress(FileNotFoundError):
                 names.update(e.name for e in (tree / self.parent).iterdir() if e.is_dir())
         return names
+
+    def counts_swap(self) -> bool:
+        """Whether the kernel counts swap by group."""
+        if self.unified:
+            return True
+        tree = self._tree("memory")
+        return tree is not None and (tree / "memory.memsw.limit_in_bytes").exists()
+
+    def check(self, controllers: Collection[str]) -> None:
+        """See that the host has controllers.
+
+        Raises:
+            InvalidInput: names one that it has not.
+        """
+        for name in sorted(controllers):
+            if self._tree(name) is None:
+                raise InvalidInput(
+                    f"{_LIMITED[name]} cannot be limited on this host:"
+                    f" it has no control group controller '{name}'",
+                    hint=f"leave out the limit, or boot the kernel with the controller '{name}'",
+                )
+
+    def _tree(self, controller: str) -> Path | None:
+        """Of the hierarchy that has a controller."""
+        if self.unified:
+            names = (self.trees[0] / "cgroup.controllers").read_text().split()
+            return self.trees[0] if controller in names else None
+        found = (tree for tree in self.trees if controller in tree.name.split(","))
+        return next(found, None)
+
+    def write(self, container: str, values: Sequence[Write]) -> list[str]:
+        """Change limits of a container that is up; for each that the kernel refuses now, a sentence."""
+        refused: list[Write] = []
+        for value in values:
+            if not self._written(container, value):
+                refused.append(value)
+        # A value may depend on one that came after it.
+        left = [value for value in refused if not self._written(container, value)]
+        return [
+            f"the limit of {_LIMITED[name]} takes effect at the next start: the kernel refuses it now"
+            for name in dict.fromkeys(value.controller for value in left)
+        ]
+
+    def _written(self, container: str, value: Write) -> bool:
+        """Write one value; a file that is not there has nothing to limit."""
+        tree = self._tree(value.controller)
+        if tree is None:
+            return True
+        try:
+            (self._group(tree, container) / value.file).write_text(value.value)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
 
     async def remove(self, container: str) -> None:
         """Remove a container's group, in which nothing runs any more, from all hierarchies.

@@ -40,6 +40,65 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What all processes of a container together may use; 0 is no limit.
+
+    Attributes:
+        memory: bytes.
+        swap: bytes of memory and swap together; 0 leaves it to ``memory``, -1 is no limit.
+        cpus: processors' worth of time.
+        pids: processes and threads.
+    """
+
+    memory: int = 0
+    swap: int = 0
+    cpus: float = 0
+    pids: int = 0
+
+
+@dataclass(frozen=True)
+class Rlimit:
+    """A limit of each process (getrlimit(2)): its name as ``nofile``, and values of which -1 is none."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True)
+class Tmpfs:
+    """A file system in memory at ``destination`` (absolute, in the container); options as of mount(8)."""
+
+    destination: str
+    options: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may ask of a container's limits, privileges and looks.
+
+    Attributes:
+        rlimits: besides the default ones.
+        cap_add, cap_drop: names as of capabilities(7) without ``CAP_``, or ``ALL``.
+        read_only: the root file system cannot be written to.
+        hosts: pairs of a name and an address, for ``/etc/hosts``.
+        dns: addresses of name servers, in place of the host's.
+    """
+
+    limits: Limits = Limits()
+    rlimits: Sequence[Rlimit] = ()
+    cap_add: Sequence[str] = ()
+    cap_drop: Sequence[str] = ()
+    read_only: bool = False
+    tmpfs: Sequence[Tmpfs] = ()
+    hosts: Sequence[tuple[str, str]] = ()
+    dns: Sequence[str] = ()
+
+
+NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """All that a container is made from.
 
@@ -51,6 +110,7 @@ class ContainerSpec:
         network_driver: ``host``, ``ipnet``, ``vnet`` or ``disabled``: decides the default privileges.
         mounts: in the order in which they are made.
         jail_params: ``name`` -> value (``"true"`` for a bare name).
+        options: see :class:`Options`.
     """
 
     id: str
@@ -60,6 +120,7 @@ class ContainerSpec:
     network_driver: Literal["host", "ipnet", "vnet", "disabled"]
     mounts: Sequence[Mount] = ()
     jail_params: Mapping[str, str] = field(default_factory=dict)
+    options: Options = NO_OPTIONS
 
 
 @dataclass(frozen=True)
@@ -197,6 +258,18 @@ class RuntimeDriver(Protocol):
         Raises:
             InvalidInput: names the parameter and why.
         """
+        ...
+
+    def check_options(self, options: Options) -> None:
+        """Refuse what this host cannot do.
+
+        Raises:
+            InvalidInput: names the option and why.
+        """
+        ...
+
+    async def limit(self, container: str, new: Limits) -> list[str]:
+        """Change the limits of a container that is up; what the kernel would not change now, in sentences."""
         ...
 
     async def create(self, spec: ContainerSpec) -> int:

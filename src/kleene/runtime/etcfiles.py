@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kleene.host import inroot
+from kleene.runtime.driver import NO_OPTIONS, Options
 from kleene.runtime.oci_spec import EtcFile
 
 _FALLBACK = ("1.1.1.1", "8.8.8.8")
@@ -62,11 +63,23 @@ def hosts(host: str, hostname: str, *, own_stack: bool) -> str:
     return known if named else f"{known}127.0.1.1\t{hostname}\n"
 
 
-def write(bundle: Path, hostname: str, *, own_stack: bool) -> list[EtcFile]:
+def with_servers(text: str, servers: Sequence[str]) -> str:
+    """A resolv.conf(5) that asks other name servers; nothing else in it is changed."""
+    if not servers:
+        return text
+    kept = [line for line in text.splitlines() if line.split()[:1] != ["nameserver"]]
+    return "\n".join([*kept, *(f"nameserver {address}" for address in servers)]) + "\n"
+
+
+def write(
+    bundle: Path, hostname: str, options: Options = NO_OPTIONS, *, own_stack: bool
+) -> list[EtcFile]:
     """Write the files into the bundle."""
+    servers = resolv_conf(_read("/etc/resolv.conf"), _read(_UPSTREAM), own_stack=own_stack)
+    known = hosts(_read("/etc/hosts"), hostname, own_stack=own_stack)
     contents = (
-        resolv_conf(_read("/etc/resolv.conf"), _read(_UPSTREAM), own_stack=own_stack),
-        hosts(_read("/etc/hosts"), hostname, own_stack=own_stack),
+        with_servers(servers, options.dns),
+        known + "".join(f"{address}\t{name}\n" for name, address in options.hosts),
         f"{hostname}\n",
     )
     files = [EtcFile(bundle / name, f"/etc/{name}") for name in _NAMES]

@@ -234,9 +234,10 @@ _ROWS: tuple[Parameter, ...] = (
         "run it yourself before or after: klee container create, then klee start",
     ),
     *_refused(
-        "exec.consolelog exec.fib exec.timeout stop.timeout depend",
+        "exec.consolelog exec.fib exec.timeout depend",
         "the daemon keeps output and time limits itself",
     ),
+    *_refused("stop.timeout", "it is an option", "use the option --stop-timeout"),
     *_refused(
         "ip4 ip6 ip4.addr ip6.addr ip4.saddrsel ip6.saddrsel interface ip_hostname vnet vnet.interface",
         _NETWORK,
@@ -345,5 +346,8 @@ def _text(so_far: Adjustments, name: str, value: str) -> Adjustments:
 
 
 def table() -> list[tuple[str, str, str]]:
-    """Rows for the manual: parameter, meaning on Linux, why other values are refused."""
-    return [(p.name, p.meaning, p.why) for p in PARAMETERS.values()]
+    """Rows for the manual: parameter, meaning on Linux, why other values are refused and what to do."""
+    return [
+        (p.name, p.meaning, f"{p.why}; {p.hint}" if p.why and p.hint else p.why)
+        for p in PARAMETERS.values()
+    ]

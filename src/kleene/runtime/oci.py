@@ -25,14 +25,23 @@ from kleene.runtime import (
     etcfiles,
     failures,
     jail_params,
+    limits,
     oci_spec,
     pidfd,
+    privileges,
     proctable,
     programs,
     users,
 )
 from kleene.runtime.attach import Attachment
-from kleene.runtime.driver import ContainerSpec, ProcessInfo, ProcessSpec, RuntimeCapabilities
+from kleene.runtime.driver import (
+    ContainerSpec,
+    Limits,
+    Options,
+    ProcessInfo,
+    ProcessSpec,
+    RuntimeCapabilities,
+)
 from kleene.runtime.kept import KeptProcess
 from kleene.runtime.logs import ContainerLog
 from kleene.runtime.records import Record, State, store
@@ -56,7 +65,6 @@ class OciDriver:
         self._host = found.host
         self._runtime = conmon.Runtime(found.runtime, state.runtime, found.conmon)
         self._found = found
-        self._limits = oci_spec.rlimits(found.host)
         self._being_made = 0
         self._warming: set[asyncio.Task[None]] = set()
         self._steps: set[int] = set()  # processes that wait for their exit status themselves
@@ -93,7 +101,22 @@ class OciDriver:
     def check_jail_params(self, params: Mapping[str, str]) -> None:
         jail_params.adjustments(params)
 
+    def check_options(self, options: Options) -> None:
+        limits.check(options.limits)
+        self._groups.check(limits.controllers(options.limits))
+        privileges.check_capabilities(options.cap_add, self._host.capabilities)
+        for limit in options.rlimits:
+            privileges.check_rlimit(limit)
+            if "CAP_SYS_RESOURCE" not in self._host.capabilities:
+                privileges.check_raisable(limit, self._host.hard_limits.get(limit.name, -1))
+
     # Containers
+
+    async def limit(self, container: str, new: Limits) -> list[str]:
+        if self._record(container) is None:
+            raise _not_up(container)
+        wanted = limits.writes(new, unified=self._groups.unified)
+        return await asyncio.to_thread(self._groups.write, container, wanted)
 
     async def create(self, spec: ContainerSpec) -> int:
         adjusted = jail_params.adjustments(spec.jail_params)
@@ -282,7 +305,7 @@ class OciDriver:
         made = bundle.make_cwd(root, spec.cwd)
         try:
             directories.make()
-            document = oci_spec.process(spec, identity, record.capabilities, self._limits)
+            document = oci_spec.process(spec, identity, record.capabilities, record.rlimits)
             store(directories.process, document)
             yield spec
         except BaseException:

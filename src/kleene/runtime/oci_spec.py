@@ -8,12 +8,21 @@ and read-only paths.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kleene.runtime import seccomp
-from kleene.runtime.driver import ContainerSpec, Mount, Network, ProcessSpec
+from kleene.runtime import limits, privileges, seccomp
+from kleene.runtime.driver import (
+    NO_OPTIONS,
+    ContainerSpec,
+    Mount,
+    Network,
+    Options,
+    ProcessSpec,
+    Rlimit,
+    Tmpfs,
+)
 from kleene.runtime.jail_params import Adjustments
 from kleene.runtime.users import Identity
 
@@ -60,6 +69,8 @@ class Host:
         capabilities: those that the daemon may hand on.
         open_files, core: the daemon's hard limits (getrlimit(2)) in files and bytes; -1 is no limit.
         oom_score_adj: the daemon's own (proc(5)).
+        hard_limits: all of the daemon's hard limits, by the names of :class:`Rlimit`.
+        counts_swap: whether the kernel counts swap by control group.
     """
 
     init: Path
@@ -70,6 +81,8 @@ class Host:
     open_files: int
     core: int
     oom_score_adj: int
+    hard_limits: Mapping[str, int] = field(default_factory=dict)
+    counts_swap: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,12 +97,17 @@ def capabilities(
     driver: Literal["host", "ipnet", "vnet", "disabled"],
     adjusted: Adjustments,
     available: Collection[str],
+    options: Options = NO_OPTIONS,
 ) -> list[str]:
-    """The bounding set of a container, sorted: what root in it may do."""
+    """The bounding set of a container, sorted: what root in it may do.
+
+    Jail parameters change the default, options what comes of it.
+    """
     if adjusted.bare:
         return []
     default = _DEFAULT_CAPABILITIES | (_VNET_CAPABILITIES if driver == "vnet" else frozenset())
-    return sorted(((default | adjusted.added) - adjusted.dropped).intersection(available))
+    default = (default | adjusted.added) - adjusted.dropped
+    return sorted(privileges.bounding_set(default, options.cap_add, options.cap_drop, available))
 
 
 def container(
@@ -110,7 +128,9 @@ def container(
         with_32_bit: whether 32-bit programs may run (see :mod:`kleene.runtime.seccomp`).
         args: of the first process.
     """
-    bounding = capabilities(spec.network_driver, adjusted, host.capabilities)
+    options = spec.options
+    bounding = capabilities(spec.network_driver, adjusted, host.capabilities, options)
+    resources = limits.resources(options.limits, swap=host.counts_swap)
     return {
         "ociVersion": "1.0.2",
         "process": {
@@ -120,17 +140,17 @@ def container(
             "env": [f"PATH={DEFAULT_PATH}"],
             "cwd": "/",
             "capabilities": _capability_sets(bounding, 0),
-            "rlimits": rlimits(host),
+            "rlimits": rlimits(host, options.rlimits),
             "oomScoreAdj": max(0, host.oom_score_adj),
             "noNewPrivileges": False,
         },
-        "root": {"path": str(spec.rootfs), "readonly": False},
+        "root": {"path": str(spec.rootfs), "readonly": options.read_only},
         "hostname": adjusted.hostname or spec.hostname,
-        "mounts": _mounts(spec.mounts, files, host),
+        "mounts": _mounts(spec, files, host),
         "linux": {
             "namespaces": _namespaces(spec.network, host),
             "cgroupsPath": cgroup,
-            "resources": {"devices": _device_rules()},
+            "resources": {"devices": _device_rules(), **resources},
             "sysctl": _sysctls(spec.network, adjusted),
             "maskedPaths": list(_MASKED),
             "readonlyPaths": list(_READ_ONLY),
@@ -178,14 +198,24 @@ def environment(spec: ProcessSpec, identity: Identity) -> list[str]:
     return [*spec.env, *(f"{k}={v}" for k, v in added.items() if k not in names)]
 
 
-def rlimits(host: Host) -> list[Json]:
+def rlimits(host: Host, wanted: Sequence[Rlimit] = ()) -> list[Json]:
     """Resource limits that do not depend on how the daemon was started, but never exceed its hard ones:
-    without CAP_SYS_RESOURCE these cannot be raised (getrlimit(2))."""
+    without CAP_SYS_RESOURCE these cannot be raised (getrlimit(2)). What is wanted counts over them."""
+    found = _default_rlimits(host)
+    for limit in wanted:
+        kind = f"RLIMIT_{limit.name.upper()}"
+        soft, hard = (_UNLIMITED if value == -1 else value for value in (limit.soft, limit.hard))
+        found[kind] = {"type": kind, "soft": soft, "hard": hard}
+    return list(found.values())
+
+
+def _default_rlimits(host: Host) -> dict[str, Json]:
     soft, hard = _OPEN_FILES
     if host.open_files >= 0:
         hard = min(hard, host.open_files)
     core = {"type": "RLIMIT_CORE", "soft": 0, "hard": host.core if host.core >= 0 else _UNLIMITED}
-    return [core, {"type": "RLIMIT_NOFILE", "soft": min(soft, hard), "hard": hard}]
+    files = {"type": "RLIMIT_NOFILE", "soft": min(soft, hard), "hard": hard}
+    return {"RLIMIT_CORE": core, "RLIMIT_NOFILE": files}
 
 
 _UNLIMITED = 2**64 - 1
@@ -228,8 +258,9 @@ def _device_rules() -> list[Json]:
     return rules
 
 
-def _mounts(mounts: Sequence[Mount], files: Sequence[EtcFile], host: Host) -> list[Json]:
-    """In the order in which they are made: the system's, then the daemon's files, then the user's."""
+def _mounts(spec: ContainerSpec, files: Sequence[EtcFile], host: Host) -> list[Json]:
+    """In the order in which they are made: the system's, then the daemon's files, then the user's, so
+    that a file system in memory below a mount comes after it."""
     safe = ["nosuid", "noexec", "nodev"]
     dev = ["nosuid", "strictatime", "mode=755", "size=65536k"]
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
@@ -247,7 +278,18 @@ def _mounts(mounts: Sequence[Mount], files: Sequence[EtcFile], host: Host) -> li
         # Version 1 would take a mount per controller, and there is no limit of ours to be read there.
         result.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, "relatime", "ro"]))
     result += [_mount(f.destination, "bind", str(f.source), ["bind", "nodev"]) for f in files]
-    return result + [_user_mount(m) for m in mounts]
+    places = [f"{mount.destination.rstrip('/')}/" for mount in spec.mounts]
+    below = [t for t in spec.options.tmpfs if t.destination.startswith(tuple(places))]
+    above = [t for t in spec.options.tmpfs if t not in below]
+    result += [_tmpfs(t) for t in above]
+    result += [_user_mount(m) for m in spec.mounts]
+    return result + [_tmpfs(t) for t in below]
+
+
+def _tmpfs(tmpfs: Tmpfs) -> Json:
+    """Options of the user's count over the default ones."""
+    options = ["nosuid", "nodev", "noexec", "mode=1777", *tmpfs.options]
+    return _mount(tmpfs.destination, "tmpfs", "tmpfs", options)
 
 
 def _user_mount(mount: Mount) -> Json:

@@ -24,6 +24,7 @@ from kleene.runtime import oci_spec
 from kleene.runtime.cgroups import Cgroups
 from kleene.runtime.driver import ContainerSpec, Network
 from kleene.runtime.jail_params import Adjustments
+from kleene.runtime.privileges import CAPABILITIES, RLIMITS
 
 _CANDIDATES = ("crun", "runc")
 _INIT = ("catatonit", "/usr/libexec/podman/catatonit", "/usr/libexec/catatonit/catatonit")
@@ -35,14 +36,6 @@ _PACKAGES = {
 }
 _PROBE_TIMEOUT = 20.0
 
-# capabilities(7), by number.
-_CAPABILITIES = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE"
-    " NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT"
-    " SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE"
-    " AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ"
-    " PERFMON BPF CHECKPOINT_RESTORE"
-).split()
 _MFD_EXEC = 0x10  # linux/memfd.h; since Linux 6.3
 
 
@@ -193,6 +186,8 @@ def _host(init: Path, profile: dict[str, Any], cgroups: Cgroups) -> oci_spec.Hos
         capabilities=permitted_capabilities(Path("/proc/self/status").read_text()),
         open_files=hard(resource.RLIMIT_NOFILE),
         core=hard(resource.RLIMIT_CORE),
+        hard_limits={n: hard(getattr(resource, f"RLIMIT_{n.upper()}")) for n in RLIMITS},
+        counts_swap=cgroups.counts_swap(),
         oom_score_adj=int(Path("/proc/self/oom_score_adj").read_text()),
     )
 
@@ -214,4 +209,4 @@ def permitted_capabilities(status: str) -> frozenset[str]:
     """Names of the capabilities that ``/proc/PID/status`` (proc(5)) tells as permitted."""
     line = next(line for line in status.splitlines() if line.startswith("CapPrm:"))
     mask = int(line.split()[1], 16)
-    return frozenset(f"CAP_{n}" for bit, n in enumerate(_CAPABILITIES) if mask >> bit & 1)
+    return frozenset(f"CAP_{n}" for bit, n in enumerate(CAPABILITIES) if mask >> bit & 1)

@@ -33,6 +33,7 @@ class Record:
         made: mountpoints that were made in it.
         capabilities: its bounding set.
         user: of all its processes, if the jail parameters say so.
+        rlimits: of each process, as the runtime takes them.
         pid, started, boot: its init: process id, start time in ticks, and the boot that these count from;
             0 and empty until it is up.
     """
@@ -44,6 +45,7 @@ class Record:
     pid: int = 0
     started: int = 0
     boot: str = ""
+    rlimits: Sequence[dict[str, Any]] = ()
 
     def is_up(self, boot: str) -> bool:
         """Whether the init runs: this very process, not another one that has its id now."""

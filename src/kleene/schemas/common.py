@@ -5,10 +5,15 @@ from __future__ import annotations
 import msgspec
 
 
-class IdResponse(msgspec.Struct):
-    """The id of the object that was created, changed or removed."""
+class IdResponse(msgspec.Struct, omit_defaults=True):
+    """The id of the object that was created, changed or removed.
+
+    Attributes:
+        notes: what there is to know besides, in sentences for people.
+    """
 
     id: str
+    notes: list[str] = []
 
 
 class ErrorResponse(msgspec.Struct, omit_defaults=True):

@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 
 from kleene.schemas.networks import EndPoint
+from kleene.schemas.settings import ContainerSettings, Health, RestartPolicy, SettingsConfig
 
 NetworkDriver = Literal["ipnet", "host", "vnet", "disabled"]
-RestartPolicy = Literal["no", "on-startup"]
 MountType = Literal["volume", "nullfs"]
 Protocol = Literal["tcp", "udp"]
 
@@ -67,7 +67,7 @@ class PublishedPort(msgspec.Struct):
     ip_address6: str
 
 
-class ContainerConfig(msgspec.Struct):
+class ContainerConfig(SettingsConfig):
     """What a new container shall be; in an update, ``None`` keeps what is.
 
     Attributes:
@@ -82,6 +82,7 @@ class ContainerConfig(msgspec.Struct):
         entrypoint: put before the command; ``None`` takes the image's. If it is given, the image's
             command is not taken.
         workdir: where processes start, an absolute path, made if it is missing; ``""`` takes the image's.
+        stop_signal: asks its processes to end: a name or a number; ``""`` takes the image's.
     """
 
     name: str | None = None
@@ -99,15 +100,20 @@ class ContainerConfig(msgspec.Struct):
     start_soon: bool = False
     entrypoint: list[str] | None = None
     workdir: str | None = None
+    stop_signal: str | None = None
 
 
-class Container(msgspec.Struct, kw_only=True):
+class Container(ContainerSettings, kw_only=True):
     """A container.
 
     Attributes:
         created: ISO 8601 in UTC.
         dataset: its file system, as the storage names it.
         exit_code: exit status of the execution instance that ended last; ``None`` before the first.
+        started, finished: when it came up and went down last, ISO 8601 in UTC; ``""`` before the first time.
+        restarting: it is down, and its restart policy is about to start it.
+        restart_count: how often its restart policy has started it since a user did.
+        health: ``None`` without a health check, or if it does not run.
     """
 
     id: str
@@ -126,9 +132,14 @@ class Container(msgspec.Struct, kw_only=True):
     restart_policy: RestartPolicy
     exit_code: int | None = None
     auto_remove: bool = False
-    entrypoint: list[str] = []
+    entrypoint: list[str] = msgspec.field(default_factory=list)
     stop_signal: str = ""
     workdir: str = "/"
+    started: str = ""
+    finished: str = ""
+    restarting: bool = False
+    restart_count: int = 0
+    health: Health | None = None
 
 
 class ContainerSummary(Container, kw_only=True):

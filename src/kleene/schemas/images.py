@@ -8,25 +8,9 @@ import msgspec
 
 from kleene.schemas.containers import ContainerConfig
 from kleene.schemas.networks import EndPointConfig
+from kleene.schemas.settings import HealthCheck
 
 CreateMethod = Literal["fetch", "fetch-auto", "zfs-copy", "zfs-clone"]
-
-
-class HealthCheck(msgspec.Struct):
-    """How a container could be asked whether it is well. It is recorded; nothing runs it yet.
-
-    Attributes:
-        test: argument vector; ``[]``: a check of the parent image is switched off.
-        interval, timeout, start_period, start_interval: in seconds; 0 is the default of who runs it.
-        retries: failures in a row after which the container is unwell; 0 is the default.
-    """
-
-    test: list[str] = []
-    interval: float = 0
-    timeout: float = 0
-    start_period: float = 0
-    start_interval: float = 0
-    retries: int = 0
 
 
 class ImageSettings(msgspec.Struct, kw_only=True):

@@ -89,9 +89,12 @@ async def stop(
     engine: Engine,
     container_id: ContainerRef,
     timeout: Annotated[  # noqa: ASYNC109 - part of the API; the engine keeps it
-        float,
-        QueryParameter(ge=0, description="Seconds between the request to end and the kill."),
-    ] = 10.0,
+        float | None,
+        QueryParameter(
+            ge=0,
+            description="Seconds between the request to end and the kill; else as the container says.",
+        ),
+    ] = None,
 ) -> IdResponse:
     """Stop a container: all its execution instances are asked to end, and killed if they do not."""
     return IdResponse(await engine.containers.stop(container_id, timeout=timeout))
@@ -133,8 +136,9 @@ async def top(engine: Engine, container_id: ContainerRef) -> list[ContainerProce
 async def update(
     engine: Engine, container_id: ContainerRef, data: JSONBody[ContainerConfig]
 ) -> IdResponse:
-    """Change a container: what is not ``null`` replaces what was; ``image`` is ignored."""
-    return IdResponse(await engine.containers.update(container_id, data))
+    """Change a container: what is not ``null`` replaces what was; ``image`` is ignored. Limits of a
+    container that runs are changed at once; the notes tell what takes effect at its next start."""
+    return await engine.containers.update(container_id, data)
 
 
 router = Router(

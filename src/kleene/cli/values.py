@@ -1,0 +1,107 @@
+"""Values as people write them, read into what the API takes: sizes, durations, limits, policies. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kleene.errors import InvalidInput
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([bkmgtBKMGT]?)(?:i?[bB])?")
+_UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+")
+_PART = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PLAIN = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_LIMIT = re.compile(r"-1|[0-9]{1,18}|unlimited")
+_POLICIES = ("no", "on-startup", "on-failure", "always", "unless-stopped")
+
+
+def size(text: str) -> int:
+    """Bytes of ``512m``, ``1.5g``, ``1000``; -1 is itself.
+
+    Raises:
+        InvalidInput: it is no size.
+    """
+    found = _SIZE.fullmatch(text)
+    if text == "-1":
+        return -1
+    if found is None:
+        raise InvalidInput(f"'{text}' is not a size", hint="write it as 512m or 2g")
+    return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+def duration(text: str) -> float:
+    """Seconds of ``1m30s``, ``500ms``, ``2h``; a bare number is seconds.
+
+    Raises:
+        InvalidInput: it is no duration.
+    """
+    if _PLAIN.fullmatch(text):
+        return float(text)
+    if _DURATION.fullmatch(text) is None:
+        raise InvalidInput(f"'{text}' is not a duration", hint="write it as 1m30s")
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def number(text: str) -> float:
+    """A number that is not negative.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if _PLAIN.fullmatch(text) is None:
+        raise InvalidInput(f"'{text}' is not a number", hint="write it as 1.5")
+    return float(text)
+
+
+def restart_policy(text: str) -> tuple[str, int]:
+    """The policy and how often it restarts: ``on-failure:5``; 0 is without end.
+
+    Raises:
+        InvalidInput: there is no such policy.
+    """
+    policy, colon, count = text.partition(":")
+    number_valid = count.isascii() and count.isdecimal() and len(count) < 10 and int(count) > 0
+    if policy not in _POLICIES or (colon and (policy != "on-failure" or not number_valid)):
+        raise InvalidInput(
+            f"'{text}' is not a restart policy",
+            hint="write no, on-startup, on-failure[:N], always or unless-stopped",
+        )
+    return policy, int(count) if colon else 0
+
+
+def ulimit(text: str) -> dict[str, Any]:
+    """The ``Ulimit`` of ``NAME=SOFT[:HARD]``; without HARD both are the same, ``-1`` is no limit.
+
+    Raises:
+        InvalidInput: a part is missing or no number.
+    """
+    name, _, both = text.partition("=")
+    soft, colon, hard = both.partition(":")
+    hard = hard if colon else soft
+    if not name or not all(_LIMIT.fullmatch(value) for value in (soft, hard)):
+        raise InvalidInput(
+            f"resource limit '{text}' cannot be understood",
+            hint="write NAME=SOFT[:HARD], as nofile=1024:2048",
+        )
+    low, high = (-1 if value == "unlimited" else int(value) for value in (soft, hard))
+    return {"name": name, "soft": low, "hard": high}
+
+
+def tmpfs(text: str) -> dict[str, Any]:
+    """The ``TmpfsConfig`` of ``PATH[:OPTION,...]``."""
+    path, _, options = text.partition(":")
+    return {"destination": path, "options": [o for o in options.split(",") if o]}
+
+
+def label(text: str) -> tuple[str, str]:
+    """The name and value of ``NAME[=VALUE]``.
+
+    Raises:
+        InvalidInput: it has no name.
+    """
+    name, _, value = text.partition("=")
+    if not name:
+        raise InvalidInput(f"label '{text}' has no name", hint="write NAME=VALUE")
+    return name, value

@@ -1,0 +1,124 @@
+"""Sizes, durations, limits and policies as people write them; options for a container's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kleene.cli import values
+from kleene.errors import InvalidInput
+from tests.unit.cli.conftest import Klee
+from tests.unit.client.scripted import ScriptedDaemon
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "value"),
+    [
+        (values.size, "512m", 512 * 1024**2),
+        (values.size, "1.5G", 1536 * 1024**2),
+        (values.size, "2GiB", 2 * 1024**3),
+        (values.size, "1000", 1000),
+        (values.size, "-1", -1),
+        (values.duration, "1m30s", 90),
+        (values.duration, "500ms", 0.5),
+        (values.duration, "10", 10),
+        (values.number, "1.5", 1.5),
+        (values.restart_policy, "on-failure:5", ("on-failure", 5)),
+        (values.restart_policy, "unless-stopped", ("unless-stopped", 0)),
+        (values.ulimit, "nofile=10", {"name": "nofile", "soft": 10, "hard": 10}),
+        (values.ulimit, "core=0:unlimited", {"name": "core", "soft": 0, "hard": -1}),
+        (values.tmpfs, "/run", {"destination": "/run", "options": []}),
+        (values.tmpfs, "/run:size=1m,ro", {"destination": "/run", "options": ["size=1m", "ro"]}),
+        (values.label, "a=b=c", ("a", "b=c")),
+        (values.label, "a", ("a", "")),
+    ],
+)
+def test_values(read: Callable[[str], Any], text: str, value: object) -> None:
+    assert read(text) == value
+
+
+@pytest.mark.parametrize(
+    ("read", "texts"),
+    [
+        (values.size, ["", "m", "1x", "-2", "1e3", "1 2"]),
+        (values.duration, ["", "1y", "s", "-1s", "1s2"]),
+        (values.number, ["", "-1", "nan", "1e3", "1."]),
+        (values.restart_policy, ["", "never", "on-failure:", "on-failure:0", "always:3"]),
+        (values.ulimit, ["nofile", "=1", "nofile=", "nofile=1:", "nofile=x", "nofile=-2"]),
+        (values.label, ["=1"]),
+    ],
+)
+def test_what_is_no_value(read: Callable[[str], Any], texts: list[str]) -> None:
+    for text in texts:
+        with pytest.raises(InvalidInput):
+            read(text)
+
+
+def test_settings_are_sent(daemon: ScriptedDaemon, klee: Klee, tmp_path: Path) -> None:
+    daemon.answer("POST", "/containers/create", {"id": "c" * 12}, 201)
+    (tmp_path / "labels").write_text("# ours\nteam=a\n\nx=1\n")
+    (tmp_path / "env").write_text("A=1\nB=2\n")
+    done = klee(
+        *"create --memory 64m --memory-swap -1 --cpus 1.5 --pids-limit 9 --ulimit nofile=5:6".split(),
+        *"--cap-add NET_ADMIN --cap-drop ALL --read-only --tmpfs /run:size=1m --hostname box".split(),
+        *"--label-file labels --label x=2 --env-file env -e B=3 --stop-signal QUIT".split(),
+        *"--stop-timeout 1m --add-host db:10.0.0.1 --dns 10.0.0.53 --init".split(),
+        *("--health-cmd", "wget -q x", "--health-interval", "1s", "--health-retries", "2"),
+        *"--restart on-failure:3 image".split(),
+    )
+    assert done.status == 0, done.err
+    body = daemon.requests[0].body
+    assert body["env"] == ["A=1", "B=2", "B=3"]
+    wanted = {
+        "memory": 64 * 1024**2,
+        "memory_swap": -1,
+        "cpus": 1.5,
+        "pids_limit": 9,
+        "ulimits": [{"name": "nofile", "soft": 5, "hard": 6}],
+        "cap_add": ["NET_ADMIN"],
+        "cap_drop": ["ALL"],
+        "read_only": True,
+        "tmpfs": [{"destination": "/run", "options": ["size=1m"]}],
+        "hostname": "box",
+        "labels": {"team": "a", "x": "2"},
+        "stop_signal": "QUIT",
+        "stop_timeout": 60.0,
+        "add_hosts": ["db:10.0.0.1"],
+        "dns": ["10.0.0.53"],
+        "healthcheck": {"test": ["/bin/sh", "-c", "wget -q x"], "interval": 1.0, "retries": 2},
+        "restart_policy": "on-failure",
+        "restart_retries": 3,
+    }
+    assert {name: body.get(name) for name in wanted} == wanted
+
+
+def test_an_update_tells_what_waits(daemon: ScriptedDaemon, klee: Klee) -> None:
+    answer = {"id": "c" * 12, "notes": ["takes effect at the next start: environment"]}
+    daemon.answer("POST", "/containers/web/update", answer, 201)
+    done = klee("update", "--cpus", "2", "--dns", "", "web")
+    assert done == (0, "cccccccccccc\n", "klee: takes effect at the next start: environment\n")
+    assert daemon.requests[0].body["dns"] == []
+    assert daemon.requests[0].body["cpus"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--memory", "much"], "'much' is not a size"),
+        (["--restart", "never"], "'never' is not a restart policy"),
+        (["--stop-timeout", "soon"], "'soon' is not a duration"),
+    ],
+)
+def test_wrong_values_are_usage_errors(klee: Klee, options: list[str], told: str) -> None:
+    done = klee("create", *options, "image")
+    assert done.status == 2
+    assert told in done.err
+
+
+def test_a_check_cannot_be_described_and_left_out(klee: Klee) -> None:
+    done = klee("create", "--no-healthcheck", "--health-cmd", "true", "image")
+    assert done.status == 1
+    assert "leave out --no-healthcheck" in done.err
