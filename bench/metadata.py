@@ -25,7 +25,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         store = VolumeStore(Database.open(Path(directory) / "kleene.db"))
         commit = _median_ms(
-            lambda n: store.volumes.insert(VolumeRecord(f"v{n}", "ready", "now")), 1000
+            lambda n: store.volumes.insert(VolumeRecord(f"v{n}", "ready", "now", f"volume/v{n}")),
+            1000,
         )
         listing = _median_ms(lambda _: store.ready(), 20)
     print(f"one commit: {commit:.2f} ms; a listing of 1,000 rows: {listing:.2f} ms")

@@ -34,7 +34,14 @@ from kleene.schemas.networks import (
     NetworkInspect,
 )
 from kleene.schemas.system import Info
-from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect
+from kleene.schemas.volumes import (
+    Volume,
+    VolumeCloneConfig,
+    VolumeConfig,
+    VolumeInspect,
+    VolumeSnapshot,
+    VolumeUpdate,
+)
 
 CREATED = "2026-01-01T00:00:00Z"
 
@@ -391,6 +398,56 @@ class FakeVolumes:
         return [*self.held]
 
 
+class FakeVolumeStates:
+    def __init__(self, volumes: FakeVolumes) -> None:
+        self._volumes = volumes
+        self.held: dict[tuple[str, str], VolumeSnapshot] = {}
+        self.received: list[bytes] = []
+
+    async def update(self, name: str, change: VolumeUpdate, /) -> str:
+        volume = (await self._volumes.inspect(name)).volume
+        volume.quota = change.quota
+        return name
+
+    async def snapshots(self, name: str, /) -> list[VolumeSnapshot]:
+        await self._volumes.inspect(name)
+        return [made for (volume, _), made in self.held.items() if volume == name]
+
+    async def snapshot(self, name: str, wanted: str, /) -> str:
+        await self._volumes.inspect(name)
+        if (name, wanted) in self.held:
+            raise Conflict(f"volume '{name}' has a snapshot '{wanted}' already")
+        self.held[name, wanted] = VolumeSnapshot(wanted, CREATED)
+        return wanted
+
+    def _find(self, name: str, snapshot: str) -> None:
+        if (name, snapshot) not in self.held:
+            raise NotFound(f"no such snapshot: '{snapshot}' of volume '{name}'")
+
+    async def remove_snapshot(self, name: str, snapshot: str, /) -> str:
+        self._find(name, snapshot)
+        return self.held.pop((name, snapshot)).name
+
+    async def restore(self, name: str, snapshot: str, /) -> str:
+        self._find(name, snapshot)
+        return name
+
+    async def clone(self, name: str, config: VolumeCloneConfig, /) -> str:
+        await self._volumes.inspect(name)
+        return await self._volumes.create(VolumeConfig(config.name))
+
+    async def export(self, name: str, snapshot: str, /) -> AsyncGenerator[bytes, None]:
+        await self._volumes.inspect(name)
+        return self._export()
+
+    async def _export(self) -> AsyncGenerator[bytes, None]:
+        yield b"a tar stream"
+
+    async def import_(self, name: str, chunks: AsyncIterator[bytes], /) -> str:
+        self.received.append(b"".join([chunk async for chunk in chunks]))
+        return await self._volumes.create(VolumeConfig(name))
+
+
 class FakeEngine:
     """All of it. ``failure``: what :meth:`info` raises."""
 
@@ -402,6 +459,8 @@ class FakeEngine:
         self.copies = FakeCopies()
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
+        self.volume_states = FakeVolumeStates(self.volumes)
+        self.volume_archives = self.volume_states
         self.failure: KleeneError | None = None
 
     async def info(self) -> Info:

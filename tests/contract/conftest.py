@@ -167,8 +167,10 @@ async def open_btrfs(pool: Path) -> Store:
         for path in made:
             run("btrfs", "subvolume", "delete", path)
 
-    driver = await BtrfsDriver.open(root)
-    return Store(driver, lambda: BtrfsDriver.open(root), foreign, leftovers, clean)
+    backing = pool.with_name("pool.img")
+    driver = await BtrfsDriver.open(root, backing=backing)
+    reopen = lambda: BtrfsDriver.open(root, backing=backing)  # noqa: E731
+    return Store(driver, reopen, foreign, leftovers, clean)
 
 
 async def open_zfs(pool: str, directory: Path) -> Store:

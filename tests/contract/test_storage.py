@@ -268,19 +268,24 @@ async def test_usage_tells_shared_from_own(store: Store) -> None:
     assert (await driver.usage("container/c")).exclusive < 3 * MIB
 
 
-async def test_quota_as_far_as_the_backend_has_it(store: Store) -> None:
-    driver = store.driver
+async def test_quota(store: Store) -> None:
+    driver, frozen = store.driver, Snapshot("volume/v", "s")
     mountpoint = await filled(driver, "volume/v")
-    if not driver.capabilities.quota:
-        with pytest.raises(HostUnavailable, match="volume/v"):
-            await driver.set_quota("volume/v", MIB)
-        return
+    assert driver.capabilities.quota, "the kernel is older than Linux 6.7"
     await driver.set_quota("volume/v", 4 * MIB)
-    with pytest.raises(OSError) as caught:
-        _write_synced(mountpoint / "big", 8)
-    assert caught.value.errno in (errno.EDQUOT, errno.ENOSPC)
+    with pytest.raises(OSError) as error:
+        _write_synced(mountpoint / "big", 16)
+    assert error.value.errno in (errno.EDQUOT, errno.ENOSPC)
     await driver.set_quota("volume/v", None)
-    _write_synced(mountpoint / "small", 8)
+    _write_synced(mountpoint / "big", 16)
+    with pytest.raises(Conflict, match="holds more than 1048576 bytes"):
+        await driver.set_quota("volume/v", MIB)
+    await driver.snapshot(frozen)
+    await driver.clone(frozen, "volume/clone")
+    _write_synced(driver.mountpoint("volume/clone") / "more", 8)
+    for dataset in ("volume/none", "volume/v@s"):
+        with pytest.raises((NotFound, InvalidInput)):
+            await driver.set_quota(dataset, MIB)
 
 
 def _write_synced(path: Path, mebibytes: int) -> None:

@@ -95,10 +95,10 @@ class UsageError(click.UsageError):
 
 
 def command(
-    *, examples: Sequence[str], **attrs: Any
+    name: str | None = None, *, examples: Sequence[str], **attrs: Any
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a command; its docstring is the help. ``attrs`` are click's."""
-    return click.command(cls=Command, examples=examples, **attrs)
+    """Make a function a command; its docstring is the help. ``name`` and ``attrs`` are click's."""
+    return click.command(name, cls=Command, examples=examples, **attrs)
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:

@@ -76,6 +76,13 @@ def network() -> None:
         "inspect": "inspection:volume",
         "rm": "volume:rm",
         "prune": "volume:prune",
+        "update": "volume:update",
+        "snapshot": "volume_states:snapshot",
+        "snapshots": "volume_states:snapshots",
+        "restore": "volume_states:restore",
+        "clone": "volume_states:clone",
+        "export": "volume_states:export",
+        "import": "volume_states:import_",
     },
     examples=("klee volume create data", "klee volume ls"),
 )

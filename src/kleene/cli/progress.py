@@ -113,11 +113,12 @@ def amount_of(event: dict[str, Any]) -> str:
     unit = event.get("unit", "bytes")
     done, total = event["done"], event.get("total")
     if not total:
-        return _quantity(done, unit)
-    return f"{100 * done // total}% ({_quantity(done, unit)} of {_quantity(total, unit)})"
+        return quantity(done, unit)
+    return f"{100 * done // total}% ({quantity(done, unit)} of {quantity(total, unit)})"
 
 
-def _quantity(number: int, unit: str) -> str:
+def quantity(number: int, unit: str = "bytes") -> str:
+    """A number of bytes, or of something else, for people."""
     if unit != "bytes":
         return f"{number} {unit}"
     for size, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):

@@ -1,4 +1,4 @@
-"""``klee volume``: create, rm, prune."""
+"""``klee volume``: create, update, rm, prune."""
 
 from __future__ import annotations
 
@@ -10,23 +10,46 @@ from kleene.cli.command import command
 from kleene.cli.options import force_prompt
 from kleene.cli.output import each
 from kleene.cli.prompt import may_prune
+from kleene.cli.quantities import size
 from kleene.cli.session import Session, pass_session
 
+_QUOTA = "The most that it may hold: bytes, or a number with K, M, G or T"
 
-@command(examples=("klee volume create data",))
+
+@command(examples=("klee volume create data", "klee volume create --quota 1G data"))
+@click.option("--quota", metavar="SIZE", help=f"{_QUOTA}.  [default: no limit]")
 @click.argument("volume_name")
 @pass_session
-def create(session: Session, volume_name: str) -> None:
+def create(session: Session, volume_name: str, quota: str | None) -> None:
     """Create a volume; nothing happens if it exists."""
-    click.echo(session.client.volumes.create({"name": volume_name}))
+    config = {"name": volume_name, "quota": None if quota is None else size(quota)}
+    click.echo(session.client.volumes.create(config))
 
 
-@command(examples=("klee rmv data",))
-@click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
+@command(examples=("klee volume update --quota 5G data", "klee volume update --quota none data"))
+@click.option(
+    "--quota", metavar="SIZE|none", required=True, help=f"{_QUOTA}; none lifts the limit."
+)
+@click.argument("volume")
+@pass_session
+def update(session: Session, volume: str, quota: str) -> None:
+    """Change how much VOLUME may hold, at once, also while containers use it."""
+    limit = None if quota == "none" else size(quota)
+    click.echo(session.client.volumes.update(volume, {"quota": limit}))
+
+
+@command(examples=("klee rmv data", "klee volume rm data@before-upgrade"))
+@click.argument("volumes", metavar="VOLUME[@SNAPSHOT]...", nargs=-1, required=True)
 @pass_session
 def rm(session: Session, volumes: Sequence[str]) -> int:
-    """Remove volumes that no container mounts."""
-    return each(volumes, session.client.volumes.remove)
+    """Remove volumes that no container mounts, with their snapshots; or single snapshots."""
+    found = session.client.volumes
+
+    def remove(text: str) -> str:
+        volume, at, snapshot = text.partition("@")
+        return found.remove_snapshot(volume, snapshot) if at else found.remove(volume)
+
+    return each(volumes, remove)
 
 
 @command(examples=("klee volume prune -f",))

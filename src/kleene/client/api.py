@@ -33,13 +33,14 @@ from kleene.schemas.images import Image
 from kleene.schemas.networks import Network, NetworkInspect
 from kleene.schemas.stream import ServerMessage
 from kleene.schemas.system import Info, Version
-from kleene.schemas.volumes import Volume, VolumeInspect
+from kleene.schemas.volumes import Volume, VolumeInspect, VolumeSnapshot
 
 if TYPE_CHECKING:
     from kleene.client.operations import Body
 
 T = TypeVar("T")
 ProcessList = list[ContainerProcess]
+SnapshotList = list[VolumeSnapshot]
 
 
 class TypedContainers(Containers):
@@ -97,6 +98,10 @@ class TypedVolumes(Volumes):
         """A volume and its mounts."""
         return _decode(super().inspect(name), VolumeInspect)
 
+    def snapshots(self, name: str) -> SnapshotList:
+        """The snapshots of a volume."""
+        return _decode(super().snapshots(name), SnapshotList)
+
 
 class Client(JsonClient):
     """A daemon's API in wire types.
@@ -125,7 +130,7 @@ class Client(JsonClient):
         self.containers = TypedContainers(self._call, self._open_stream, self._http)
         self.images = TypedImages(self._call, self._open_stream)
         self.networks = TypedNetworks(self._call)
-        self.volumes = TypedVolumes(self._call)
+        self.volumes = TypedVolumes(self._call, self._http)
 
     def version(self) -> Version:
         """Versions of the daemon and of its API."""

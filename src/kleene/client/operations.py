@@ -225,8 +225,9 @@ class Networks:
 class Volumes:
     """Operations on volumes, which have names only."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, http: HttpConnection) -> None:
         self._request = request
+        self._http = http
 
     def create(self, config: Body) -> str:
         """Create a volume from a ``VolumeConfig``; its name."""
@@ -247,6 +248,42 @@ class Volumes:
     def prune(self) -> Ids:
         """Remove the volumes that are not mounted; their names."""
         return _ids(self._request("POST", target("volumes", "prune")))
+
+    def update(self, name: str, config: Body) -> str:
+        """Change a volume by a ``VolumeUpdate``; its name."""
+        return _id(self._request("POST", target("volumes", name, "update"), config))
+
+    def snapshots(self, name: str) -> Any:
+        """The snapshots of a volume."""
+        return self._request("GET", target("volumes", name, "snapshots"))
+
+    def snapshot(self, name: str, snapshot: str = "") -> str:
+        """Keep the present state of a volume; the snapshot's name."""
+        body = {"name": snapshot}
+        return _id(self._request("POST", target("volumes", name, "snapshots"), body))
+
+    def remove_snapshot(self, name: str, snapshot: str) -> str:
+        """Remove a snapshot of a volume; its name."""
+        return _id(self._request("DELETE", target("volumes", name, "snapshots", snapshot)))
+
+    def restore(self, name: str, snapshot: str) -> str:
+        """Make a volume what it was; its name. Raises Conflict if running containers mount it."""
+        query: dict[str, str | bool] = {"snapshot": snapshot}
+        return _id(self._request("POST", target("volumes", name, "restore", query=query)))
+
+    def clone(self, name: str, new: str, *, snapshot: str = "") -> str:
+        """Make the volume ``new`` of the state of another, or of a snapshot of it; its name."""
+        body = {"name": new, "snapshot": snapshot}
+        return _id(self._request("POST", target("volumes", name, "clone"), body))
+
+    def read_archive(self, name: str, *, snapshot: str = "") -> Generator[bytes, None, None]:
+        """What is in it, as a tar stream; it must be read to its end, or closed."""
+        query: dict[str, str | bool] = {"snapshot": snapshot}
+        return self._http.download(target("volumes", name, "archive", query=query))
+
+    def write_archive(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Fill a new or empty volume from a tar stream."""
+        self._http.upload(target("volumes", name, "archive"), chunks)
 
 
 class JsonClient:
@@ -274,7 +311,7 @@ class JsonClient:
         self.execs = Execs(self._call, self._open_stream)
         self.images = Images(self._call, self._open_stream)
         self.networks = Networks(self._call)
-        self.volumes = Volumes(self._call)
+        self.volumes = Volumes(self._call, self._http)
 
     def version(self) -> Any:
         """Versions of the daemon and of its API."""

@@ -34,6 +34,7 @@ from kleene.daemon.routes import (
     networks,
     streams,
     system,
+    volume_states,
     volumes,
 )
 from kleene.daemon.streams import Streams
@@ -69,6 +70,7 @@ def create_app(engine: EngineFacade, streams_open: Streams | None = None) -> Lit
             images.router,
             networks.router,
             volumes.router,
+            volume_states.router,
             *streams.handlers,
             *system.handlers,
         ],

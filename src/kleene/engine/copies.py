@@ -6,24 +6,19 @@ of one that does not, a path below the destination of a mount leads into what wo
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import posixpath
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from typing import IO
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
-from kleene.engine import lookup
+from kleene.engine import lookup, tars
 from kleene.engine.core import Core
 from kleene.engine.lifecycle import Lifecycle
 from kleene.errors import Conflict, InvalidInput, NotFound
-from kleene.host import archive, inroot, oserrors, tarwrite
+from kleene.host import inroot, oserrors
 from kleene.metadata.containers import ContainerRecord
 from kleene.schemas.containers import MountPointConfig
 
-_CHUNK = 64 * 1024
-
-_Placing = Callable[[list[str]], list[str]]
 _DIRECTORY = inroot.O_PATH | os.O_DIRECTORY
 
 
@@ -45,7 +40,7 @@ class Copies:
             root, inner = await self._open(record, path, writing=False)
             with _closed_on_error(root):
                 inroot.stat(root, inner, follow=False)
-        return _stream(root, inner)
+        return tars.stream(root, inner)
 
     async def write(
         self,
@@ -76,7 +71,7 @@ class Copies:
             finally:
                 os.close(root)
         try:
-            await _extract(target, chunks, f"copy to {path}", _placing(name, renamed))
+            await tars.extract(target, chunks, f"copy to {path}", _placing(name, renamed))
         finally:
             os.close(target)
 
@@ -145,7 +140,7 @@ def _open_target(root: int, path: str, name: str, directory: bool) -> tuple[int,
     return inroot.open_in_root(root, parent, _DIRECTORY), new
 
 
-def _placing(name: str, renamed: str | None) -> _Placing:
+def _placing(name: str, renamed: str | None) -> tars.Placing:
     """Where the entries of an archive go whose top is called ``name``."""
 
     def place(parts: list[str]) -> list[str]:
@@ -154,67 +149,3 @@ def _placing(name: str, renamed: str | None) -> _Placing:
         return [renamed, *(parts if name == "." else parts[1:])]
 
     return place
-
-
-async def _stream(root: int, path: str) -> AsyncGenerator[bytes, None]:
-    loop = asyncio.get_running_loop()
-    reading, writing = os.pipe()
-    stream = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(reading, "rb")
-    )
-    work = asyncio.ensure_future(asyncio.to_thread(_write, root, path, os.fdopen(writing, "wb")))
-    try:
-        while data := await stream.read(_CHUNK):
-            yield data
-        await work
-    finally:
-        transport.close()  # a thread that still writes gets EPIPE
-        await _ended(work)
-        os.close(root)
-
-
-def _write(root: int, path: str, sink: IO[bytes]) -> None:
-    with sink:
-        tarwrite.write(root, path, sink, lambda: None)
-
-
-async def _extract(target: int, chunks: AsyncIterator[bytes], title: str, place: _Placing) -> None:
-    loop = asyncio.get_running_loop()
-    reading, writing = os.pipe()
-    transport, protocol = await loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, os.fdopen(writing, "wb")
-    )
-    stream = asyncio.StreamWriter(transport, protocol, None, loop)
-    source = os.fdopen(reading, "rb", buffering=0)
-    work = asyncio.ensure_future(asyncio.to_thread(_read, source, target, title, place))
-    try:
-        await _feed(stream, chunks, work)
-    finally:
-        # Without all of the archive the thread finds it truncated, and ends.
-        stream.close()
-        await _ended(work)
-    await work
-
-
-async def _ended(work: asyncio.Future[None]) -> None:
-    """Wait for a thread's end, whatever it comes to."""
-    await asyncio.wait([work])
-    if not work.cancelled():
-        work.exception()
-
-
-async def _feed(
-    stream: asyncio.StreamWriter, chunks: AsyncIterator[bytes], work: asyncio.Future[None]
-) -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the thread tells why
-        async for chunk in chunks:
-            stream.write(chunk)
-            await stream.drain()
-            if work.done():
-                return
-
-
-def _read(source: IO[bytes], target: int, title: str, place: _Placing) -> None:
-    with source:
-        archive.extract(source, target, title, lambda _: None, place)

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from kleene.engine.events import Events
 from kleene.engine.locks import KeyedLocks
 from kleene.engine.platform import Platform
 from kleene.metadata.containers import ContainerStore
@@ -32,6 +33,7 @@ class Core:
         self.networks = NetworkStore(database)
         self.volumes = VolumeStore(database)
         self.locks = KeyedLocks()
+        self.events = Events()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def background(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:

@@ -15,6 +15,8 @@ from kleene.engine.logs import Logs
 from kleene.engine.networks import Networks
 from kleene.engine.platform import Platform
 from kleene.engine.reconcile import Reconciler
+from kleene.engine.volume_archives import VolumeArchives
+from kleene.engine.volume_states import VolumeStates
 from kleene.engine.volumes import Volumes
 from kleene.metadata.database import Database
 from kleene.schemas.system import Info
@@ -29,6 +31,9 @@ class Engine:
         endpoints = Endpoints(core)
         self.networks = Networks(core, endpoints)
         self.volumes = Volumes(core)
+        self.volume_states = VolumeStates(core, self.volumes)
+        self.volume_archives = VolumeArchives(core, self.volumes, self.volume_states)
+        self.events = core.events
         lifecycle = Lifecycle(core, endpoints, self.volumes)
         self.containers = Containers(core, lifecycle, endpoints, self.volumes)
         services = Services(core, lifecycle, self.containers, endpoints, self.volumes)
@@ -45,6 +50,7 @@ class Engine:
             endpoints,
             self.networks,
             self.volumes,
+            self.volume_states,
         )
 
     @classmethod

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
@@ -13,7 +11,7 @@ from datetime import UTC, datetime
 from kleene.engine import lookup
 from kleene.engine.core import Core
 from kleene.engine.lifecycle import Lifecycle
-from kleene.errors import InvalidInput
+from kleene.engine.times import parse_since
 from kleene.host.threads import in_thread
 from kleene.metadata.containers import ContainerRecord
 from kleene.runtime.driver import Log, LogRecord, Output
@@ -27,9 +25,6 @@ _BATCH = 1000
 """Records that are read at once: a megabyte or so of ordinary lines, 8 MiB at most."""
 
 _LARGEST_OUTPUT = 64 * 1024
-
-_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_AGO = re.compile(r"(?:\d+[dhms])+")
 
 
 class Logs:
@@ -101,24 +96,3 @@ def format_time(nanoseconds: int) -> bytes:
     """ISO 8601 in UTC, to the nanosecond."""
     seconds, rest = divmod(nanoseconds, _SECOND)
     return datetime.fromtimestamp(seconds, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{rest:09}Z").encode()
-
-
-def parse_since(text: str, now: int) -> int:
-    """A time, or how long ago it was, in nanoseconds since the epoch; 0 for ``""``.
-
-    Raises:
-        InvalidInput: it is neither.
-    """
-    if not text:
-        return 0
-    if _AGO.fullmatch(text):
-        parts = re.findall(r"(\d+)([dhms])", text)
-        return now - sum(int(count) * _UNITS[unit] for count, unit in parts) * _SECOND
-    with contextlib.suppress(ValueError, OverflowError):
-        moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return int(moment.timestamp() * 1_000_000) * 1000
-    raise InvalidInput(
-        f"'{text}' is not a time",
-        hint="write how long ago, as 1h30m, or ISO 8601, as 2026-11-24T08:00:00Z",
-    )

@@ -18,6 +18,7 @@ from kleene.engine.execs import Execs
 from kleene.engine.images import Images
 from kleene.engine.lifecycle import Lifecycle
 from kleene.engine.networks import Networks
+from kleene.engine.volume_states import VolumeStates
 from kleene.engine.volumes import Volumes
 from kleene.errors import KleeneError
 from kleene.metadata.containers import ContainerRecord
@@ -37,6 +38,7 @@ class Reconciler:
         endpoints: Endpoints,
         networks: Networks,
         volumes: Volumes,
+        volume_states: VolumeStates,
     ) -> None:
         self._core = core
         self._lifecycle = lifecycle
@@ -46,6 +48,7 @@ class Reconciler:
         self._endpoints = endpoints
         self._networks = networks
         self._volumes = volumes
+        self._volume_states = volume_states
 
     async def run(self) -> None:
         """Bring everything into agreement. Errors with one object do not stop the others."""
@@ -109,6 +112,9 @@ class Reconciler:
         await self._images.collect()
         for volume in self._core.volumes.volumes.where("state != 'ready'"):
             await self._try(self._volumes.destroy(volume), f"removing volume {volume.name}")
+        for snapshot in self._core.volumes.snapshots.where("state != 'ready'"):
+            removal = self._volume_states.destroy_snapshot(snapshot)
+            await self._try(removal, f"removing snapshot {snapshot.volume}@{snapshot.name}")
 
     async def _adopt(self, record: ContainerRecord) -> None:
         runtime = self._core.platform.runtime
@@ -126,6 +132,7 @@ class Reconciler:
         known = {record.dataset for record in self._core.images.images.where()}
         known |= {record.dataset for record in self._core.containers.containers.where()}
         known |= {record.dataset for record in self._core.volumes.volumes.where()}
+        known |= {record.dataset for record in self._core.volumes.snapshots.where()}
         unknown = [d for d in await self._core.platform.storage.datasets() if d not in known]
         for dataset in unknown:
             name = await asyncio.to_thread(self._core.platform.storage.host_name, dataset)

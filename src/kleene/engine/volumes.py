@@ -11,6 +11,7 @@ import os
 import posixpath
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kleene import names
@@ -22,7 +23,8 @@ from kleene.host.threads import in_thread
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.volumes import VolumeRecord
 from kleene.schemas.containers import MountPoint, MountPointConfig
-from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect
+from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect, VolumeSnapshot
+from kleene.storage.driver import Snapshot
 
 
 class Volumes:
@@ -33,18 +35,43 @@ class Volumes:
         self._store = core.volumes
 
     def mountpoint(self, name: str) -> Path:
-        """Where the volume's files are on the host."""
-        return self._core.platform.storage.mountpoint(VolumeRecord(name, "ready", "").dataset)
+        """Where the volume's files are on the host.
+
+        Raises:
+            NotFound: no such volume.
+        """
+        return self._core.platform.storage.mountpoint(self.get(name).dataset)
 
     async def create(self, config: VolumeConfig) -> str:
-        """Make an empty volume; its name. One that exists is left as it is, as Docker does."""
+        """Make an empty volume; its name. One that exists is left as it is, as Docker does.
+
+        Raises:
+            HostUnavailable: a quota is wanted, and the storage has none.
+        """
         name = names.check_object_name("volume", config.name)
         async with self._core.locks.hold(f"volume/{name}"):
             if self._store.volumes.get(name) is None:
-                await self._create(VolumeRecord(name, "making", now()))
+                await self.make(replace(self.described(name), quota=config.quota))
+                self._core.events.emit("volume", "create", name, name)
         return name
 
-    async def _create(self, record: VolumeRecord) -> None:
+    def described(self, name: str) -> VolumeRecord:
+        """The record of a volume that is not made yet."""
+        return VolumeRecord(name, "making", now(), f"volume/{name}")
+
+    def in_transit(self) -> VolumeRecord:
+        """The record of a state of a volume that no user sees; see :class:`VolumeRecord`."""
+        id_ = names.new_id()
+        return VolumeRecord(f"@{id_}", "making", now(), f"state/{id_}")
+
+    async def make(
+        self, record: VolumeRecord, source: Snapshot | None = None, *, finish: bool = True
+    ) -> None:
+        """Make the dataset of a record, empty or as a clone; nothing is left if that fails.
+
+        Args:
+            finish: whether the row becomes ready.
+        """
         storage = self._core.platform.storage
         async with contextlib.AsyncExitStack() as undo:
             try:
@@ -55,9 +82,25 @@ class Volumes:
                 ) from error
             undo.callback(self._store.volumes.delete, record.name)
             undo.push_async_callback(storage.destroy, record.dataset)
-            await storage.create(record.dataset)
-            self._store.volumes.update(record.name, state="ready")
+            if source is None:
+                await storage.create(record.dataset)
+            else:
+                await storage.clone(source, record.dataset)
+            if record.quota is not None:
+                await self.limit(record, record.quota)
+            if finish:
+                self._store.volumes.update(record.name, state="ready")
             undo.pop_all()
+
+    async def limit(self, record: VolumeRecord, quota: int | None) -> None:
+        """Have the storage limit a volume.
+
+        Raises:
+            HostUnavailable: it cannot.
+        """
+        if quota is None and not self._core.platform.storage.capabilities.quota:
+            return
+        await self._core.platform.storage.set_quota(record.dataset, quota)
 
     async def prepare(self, container: ContainerRecord) -> None:
         """Make the volumes that a new container mounts, and fill the empty ones from its image."""
@@ -80,7 +123,12 @@ class Volumes:
                 if all(user.id == container.id for user in users):
                     await self.destroy(record)
 
-    def _get(self, name: str) -> VolumeRecord:
+    def get(self, name: str) -> VolumeRecord:
+        """The volume of this name.
+
+        Raises:
+            NotFound: there is none.
+        """
         record = self._store.volumes.get(name)
         if record is None or record.state != "ready":
             known = [each.name for each in self._store.ready()]
@@ -94,18 +142,23 @@ class Volumes:
             dataset=storage.host_name(record.dataset),
             mountpoint=str(storage.mountpoint(record.dataset)),
             created=record.created,
+            quota=record.quota,
         )
 
+    def snapshots(self, name: str) -> list[VolumeSnapshot]:
+        """A volume's snapshots, oldest first."""
+        return [VolumeSnapshot(s.name, s.created) for s in self._store.snapshots_of(name)]
+
     async def inspect(self, name: str) -> VolumeInspect:
-        """A volume and the containers that mount it."""
-        record = self._get(name)
+        """A volume, its snapshots, and the containers that mount it."""
+        record = self.get(name)
         mountpoints = [
             MountPoint(container.id, m.type, m.source, m.destination, m.read_only)
             for container in self._core.containers.mounting(name)
             for m in container.mounts
             if m.type == "volume" and m.source == name
         ]
-        return VolumeInspect(self._wire(record), mountpoints)
+        return VolumeInspect(self._wire(record), mountpoints, self.snapshots(name))
 
     async def remove(self, name: str) -> str:
         """Remove a volume with what is in it.
@@ -114,20 +167,18 @@ class Volumes:
             Conflict: a container mounts it.
         """
         async with self._core.locks.hold(f"volume/{name}"):
-            record = self._get(name)
-            users = self._core.containers.mounting(name)
-            if users:
-                raise Conflict(
-                    f"volume '{name}' is used by container '{users[0].name}'",
-                    hint=f"remove the container first: klee rmc {users[0].name}",
-                )
+            record = self.get(name)
+            if users := self._core.containers.mounting(name):
+                raise in_use(f"volume '{name}'", users)
             await self.destroy(record)
+        self._core.events.emit("volume", "remove", name, name)
         return name
 
     async def destroy(self, record: VolumeRecord) -> None:
-        """Take a volume away; it is out of sight before anything is lost."""
+        """Take a volume away, snapshots and all; it is out of sight before anything is lost."""
         self._store.volumes.update(record.name, state="removing")
-        await self._core.platform.storage.destroy(record.dataset)
+        for dataset in sorted(self._store.datasets_of(record.name)):
+            await self._core.platform.storage.destroy(dataset)
         self._store.volumes.delete(record.name)
 
     async def prune(self) -> list[str]:
@@ -160,6 +211,17 @@ def kept_anonymous(
         for mount in container.mounts
         if mount.source.startswith(f"{container.id}-") and mount.destination not in taken
     ]
+
+
+def in_use(subject: str, users: Sequence[ContainerRecord]) -> Conflict:
+    """The error for what containers cannot do without; all of them are named."""
+    found = sorted(user.name for user in users)
+    listed = ", ".join(f"'{name}'" for name in found)
+    which = "container" if len(found) == 1 else "containers"
+    return Conflict(
+        f"{subject} is used by {which} {listed}",
+        hint=f"remove the {which} first: klee rmc {' '.join(found)}",
+    )
 
 
 def _fill_if_empty(root: Path, path: str, target: Path) -> None:

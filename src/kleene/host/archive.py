@@ -279,7 +279,8 @@ class _Extraction:
     def _check_space(self, wanted: int) -> None:
         self._unchecked = 0
         status = os.fstatvfs(self._root)
-        if status.f_bavail * status.f_frsize < wanted + _RESERVE:
+        reserve = min(_RESERVE, status.f_blocks * status.f_frsize // 16)  # a quota may be small
+        if status.f_bavail * status.f_frsize < wanted + reserve:
             raise oserrors.no_space(f"archive '{self._name}' cannot be extracted")
 
 

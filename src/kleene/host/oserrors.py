@@ -6,7 +6,6 @@ import errno
 
 from kleene.errors import HostUnavailable, InvalidInput, KleeneError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BAD_INPUT = (
     errno.ENAMETOOLONG,
     errno.ELOOP,
@@ -27,8 +26,13 @@ def no_space(failed: str) -> HostUnavailable:
 
 def explain(error: OSError, failed: str) -> KleeneError:
     """The error to show for ``error``; ``failed`` says what could not be done, its subject quoted."""
-    if error.errno in _FULL:
+    if error.errno == errno.ENOSPC:
         return no_space(failed)
+    if error.errno == errno.EDQUOT:
+        return HostUnavailable(
+            f"{failed}: the quota is used up",
+            hint="allow more: klee volume update --quota SIZE NAME",
+        )
     reason = (error.strerror or str(error)).lower()
     if error.errno in _BAD_INPUT:
         return InvalidInput(f"{failed}: {reason}")

@@ -138,7 +138,19 @@ CREATE INDEX endpoints_by_container ON endpoints (container_id);
 CREATE TABLE volumes (
     name    TEXT PRIMARY KEY,
     state   TEXT NOT NULL CHECK (state IN ('making', 'ready', 'removing')),
-    created TEXT NOT NULL
+    created TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    quota   INTEGER
+) STRICT;
+
+CREATE TABLE volume_snapshots (
+    id      TEXT PRIMARY KEY,
+    volume  TEXT NOT NULL REFERENCES volumes ON DELETE CASCADE,
+    name    TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    state   TEXT NOT NULL CHECK (state IN ('making', 'ready', 'removing')),
+    created TEXT NOT NULL,
+    UNIQUE (volume, name)
 ) STRICT;
 """
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from kleene.errors import HostUnavailable, InvalidInput
-from kleene.storage import btrfs_ioctl, btrfs_transfer
+from kleene.storage import btrfs_ioctl, btrfs_quota, btrfs_transfer
 from kleene.storage.btrfs_pool import DATASETS, SNAPSHOTS, Pool, open_foreign
 from kleene.storage.compare import changes
 from kleene.storage.driver import Change, Snapshot, StorageCapabilities, Usage
-from kleene.storage.layout import dataset_parts, snapshot_parts
+from kleene.storage.layout import dataset_parts, holds_more, snapshot_parts
 from kleene.storage.settle import settled
 
 _T = TypeVar("_T")
@@ -48,7 +48,10 @@ class BtrfsDriver:
         Raises:
             HostUnavailable: ``root`` does not lie on a btrfs.
         """
-        return cls(await asyncio.to_thread(Pool.open, root), backing)
+        pool = await asyncio.to_thread(Pool.open, root)
+        if backing is not None:  # the file system is our own: nobody else is asked
+            await asyncio.to_thread(btrfs_quota.switch_on, pool.fd)
+        return cls(pool, backing)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.shutdown)
@@ -60,7 +63,7 @@ class BtrfsDriver:
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        return StorageCapabilities(quota=False, reflink=True)
+        return StorageCapabilities(quota=btrfs_quota.is_on(self._pool.fd), reflink=True)
 
     def mountpoint(self, dataset: str) -> Path:
         return self._pool.root.joinpath(DATASETS, *dataset_parts(dataset))
@@ -115,11 +118,20 @@ class BtrfsDriver:
         return min(free, host.f_bavail * host.f_frsize)
 
     async def set_quota(self, dataset: str, limit: int | None) -> None:
-        """Refuses: with btrfs' quota groups, every snapshot would account for all that it shares."""
-        raise HostUnavailable(
-            f"storage 'btrfs' cannot limit the space of dataset '{dataset}'",
-            hint="use ZFS for quotas",
-        )
+        """As the contract says; what a clone shares with its source counts for the source."""
+        if not self.capabilities.quota:
+            raise HostUnavailable(
+                f"storage 'btrfs' keeps no account of the space of dataset '{dataset}'",
+                hint=f"switch accounts on (Linux 6.7, btrfs-progs 6.7): "
+                f"btrfs quota enable --simple {self._pool.root}",
+            )
+        await self._call(lambda: self._limit(dataset, limit))
+
+    def _limit(self, dataset: str, limit: int | None) -> None:
+        with self._pool.dataset(dataset) as fd:
+            if limit is not None and btrfs_quota.referenced(fd) > limit:
+                raise holds_more(dataset, limit)
+            btrfs_quota.limit(fd, limit)
 
     async def copy_foreign(self, source: str, dataset: str) -> None:
         fd = await self._call(lambda: open_foreign(source))

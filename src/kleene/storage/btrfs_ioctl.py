@@ -24,6 +24,9 @@ _SPEC_BY_ID = 1 << 4
 _NAME_MAX = 255
 _ARGS_SIZE = 4096
 
+_ENABLE_SIMPLE_QUOTA = 4
+_MAX_REFERENCED = 1 << 0
+
 _WRITE, _READ = 1, 2
 
 
@@ -32,10 +35,13 @@ def _number(direction: int, number: int, size: int) -> int:
     return direction << 30 | size << 16 | 0x94 << 8 | number
 
 
+_SYNC = _number(0, 8, 0)
 _SUBVOL_CREATE = _number(_WRITE, 14, _ARGS_SIZE)
 _TREE_SEARCH = _number(_READ | _WRITE, 17, _ARGS_SIZE)
 _SNAP_CREATE_V2 = _number(_WRITE, 23, _ARGS_SIZE)
 _FS_INFO = _number(_READ, 31, 1024)
+_QUOTA_CTL = _number(_READ | _WRITE, 40, 16)
+_QGROUP_LIMIT = _number(_READ, 43, 48)
 _GET_SUBVOL_INFO = _number(_READ, 60, 504)
 _SNAP_DESTROY_V2 = _number(_WRITE, 63, _ARGS_SIZE)
 
@@ -114,6 +120,22 @@ def filesystem_id(fd: int) -> bytes:
     raw = ctypes.create_string_buffer(1024)
     _ioctl(fd, _FS_INFO, raw)
     return raw.raw[16:32]
+
+
+def enable_simple_quota(fd: int) -> None:
+    """Charge subvolumes for what they write from now on. Linux 6.7; nothing happens if it is so already."""
+    _ioctl(fd, _QUOTA_CTL, _buffer("=QQ", _ENABLE_SIMPLE_QUOTA, 0, size=16))
+
+
+def limit_subvolume(fd: int, size: int | None) -> None:
+    """Charge the subvolume that ``fd`` lies in for at most ``size`` bytes. Durable with the next commit."""
+    most = _MAX if size is None else size
+    _ioctl(fd, _QGROUP_LIMIT, _buffer("=QQQQQQ", 0, _MAX_REFERENCED, most, 0, 0, 0, size=48))
+
+
+def sync(fd: int) -> None:
+    """Write all that the file system has in memory to disk, and commit."""
+    _ioctl(fd, _SYNC, ctypes.create_string_buffer(1))
 
 
 def nested_subvolumes(fd: int, subvolume_id: int) -> list[int]:

@@ -119,7 +119,13 @@ class StorageDriver(Protocol):
         ...
 
     async def set_quota(self, dataset: str, limit: int | None) -> None:
-        """Limit the dataset to ``limit`` bytes, or lift the limit. Needs ``capabilities.quota``."""
+        """Limit the dataset to ``limit`` bytes, or lift the limit. Who writes more gets ``EDQUOT``.
+
+        Needs ``capabilities.quota``. Clones of the dataset have no limit of their own.
+
+        Raises:
+            Conflict: it holds more already.
+        """
         ...
 
     async def copy_foreign(self, source: str, dataset: str) -> None:

@@ -62,3 +62,11 @@ def pool_full(pool: object) -> HostUnavailable:
         f"storage pool '{pool}' is full",
         hint="remove what is no longer needed: klee container prune, klee image prune, klee volume prune",
     )
+
+
+def holds_more(dataset: str, limit: int) -> Conflict:
+    """The error for a limit that a dataset exceeds already."""
+    return Conflict(
+        f"dataset '{dataset}' holds more than {limit} bytes already",
+        hint="allow more, or delete files in it first",
+    )

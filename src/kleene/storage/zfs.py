@@ -23,7 +23,7 @@ from kleene.storage import zfs_command as zfs
 from kleene.storage import zfs_stream
 from kleene.storage.compare import changes
 from kleene.storage.driver import Change, Snapshot, StorageCapabilities, Usage
-from kleene.storage.layout import dataset_parts, missing, taken
+from kleene.storage.layout import dataset_parts, holds_more, missing, taken
 from kleene.storage.settle import settled
 from kleene.storage.zfs_names import GONE, Names, own_name, temporary
 from kleene.storage.zfs_trash import Trash
@@ -232,8 +232,12 @@ class ZfsDriver:
 
     async def set_quota(self, dataset: str, limit: int | None) -> None:
         value = "none" if limit is None else str(limit)
-        name = self._names.dataset(dataset)
-        await self._zfs.call("set", f"refquota={value}", name, subject=f"dataset '{dataset}'")
+        name, subject = self._names.dataset(dataset), f"dataset '{dataset}'"
+        done = await self._zfs.run("set", f"refquota={value}", name)
+        if done.status != 0 and b"size is less than" in done.stderr and limit is not None:
+            raise holds_more(dataset, limit)
+        if done.status != 0:
+            raise zfs.meaning(done, subject)
 
     async def copy_foreign(self, source: str, dataset: str) -> None:
         subject, frozen = f"dataset '{dataset}'", temporary(_checked_name(source))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kleene.engine.logs import parse_since, render
+from kleene.engine.logs import render
+from kleene.engine.times import parse_since
 from kleene.errors import InvalidInput
 from kleene.runtime.driver import LogRecord, Output
 

@@ -1,0 +1,91 @@
+"""Tar streams between the event loop and threads: out of a directory, and into one.
+
+Each lasts as long as its iteration or call; the thread ends with it, whatever ended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import IO
+
+from kleene.host import archive, tarwrite
+
+_CHUNK = 64 * 1024
+
+Placing = Callable[[list[str]], list[str]]
+
+
+async def stream(root: int, path: str) -> AsyncGenerator[bytes, None]:
+    """A tar stream of what is at ``path`` in ``root``, a descriptor that is closed at the end."""
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    reader = asyncio.StreamReader()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
+    )
+    work = asyncio.ensure_future(asyncio.to_thread(_write, root, path, os.fdopen(writing, "wb")))
+    try:
+        while data := await reader.read(_CHUNK):
+            yield data
+        await work
+    finally:
+        transport.close()  # a thread that still writes gets EPIPE
+        await _ended(work)
+        os.close(root)
+
+
+def _write(root: int, path: str, sink: IO[bytes]) -> None:
+    with sink:
+        tarwrite.write(root, path, sink, lambda: None)
+
+
+async def extract(
+    target: int, chunks: AsyncIterator[bytes], title: str, place: Placing = list
+) -> None:
+    """Extract a tar stream in the directory ``target``, a descriptor that stays open.
+
+    Args:
+        title: of the archive, for messages.
+        place: as for :func:`kleene.host.archive.extract`, which tells what is raised.
+    """
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    transport, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, os.fdopen(writing, "wb")
+    )
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+    source = os.fdopen(reading, "rb", buffering=0)
+    work = asyncio.ensure_future(asyncio.to_thread(_read, source, target, title, place))
+    try:
+        await _feed(writer, chunks, work)
+    finally:
+        # Without all of the archive the thread finds it truncated, and ends.
+        writer.close()
+        await _ended(work)
+    await work
+
+
+async def _ended(work: asyncio.Future[None]) -> None:
+    """Wait for a thread's end, whatever it comes to."""
+    await asyncio.wait([work])
+    if not work.cancelled():
+        work.exception()
+
+
+async def _feed(
+    stream: asyncio.StreamWriter, chunks: AsyncIterator[bytes], work: asyncio.Future[None]
+) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the thread tells why
+        async for chunk in chunks:
+            stream.write(chunk)
+            await stream.drain()
+            if work.done():
+                return
+
+
+def _read(source: IO[bytes], target: int, title: str, place: Placing) -> None:
+    with source:
+        archive.extract(source, target, title, lambda _: None, place)
