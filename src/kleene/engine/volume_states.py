@@ -158,6 +158,7 @@ class VolumeStates:
         Raises:
             Conflict: containers that mount it run.
         """
+        self._find(name, snapshot)
         async with contextlib.AsyncExitStack() as stack:
             mounting = sorted(user.id for user in self._core.containers.mounting(name))
             for user in mounting:
