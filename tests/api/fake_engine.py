@@ -33,6 +33,7 @@ from kleene.schemas.networks import (
     NetworkConfig,
     NetworkInspect,
 )
+from kleene.schemas.secrets import Config, ConfigInspect, Secret, StoredFileConfig
 from kleene.schemas.system import Info
 from kleene.schemas.volumes import (
     Volume,
@@ -448,6 +449,44 @@ class FakeVolumeStates:
         return await self._volumes.create(VolumeConfig(name))
 
 
+class FakeStoredFiles:
+    def __init__(self) -> None:
+        self.held: dict[str, ConfigInspect] = {}
+
+    async def create(self, config: StoredFileConfig, /) -> str:
+        if config.name in self.held:
+            raise Conflict(f"'{config.name}' exists already")
+        made = ConfigInspect(config.name, CREATED, config.labels, [], 1, config.data)
+        self.held[config.name] = made
+        return config.name
+
+    def find(self, name: str) -> ConfigInspect:
+        if name not in self.held:
+            raise NotFound(f"no such object: '{name}'")
+        return self.held[name]
+
+    async def remove(self, name: str, /) -> str:
+        self.find(name)
+        return self.held.pop(name).name
+
+
+class FakeSecrets(FakeStoredFiles):
+    async def inspect(self, name: str, /) -> Secret:
+        made = self.find(name)
+        return Secret(made.name, made.created, made.labels, made.containers)
+
+    async def list(self) -> list[Secret]:
+        return [await self.inspect(name) for name in self.held]
+
+
+class FakeConfigs(FakeStoredFiles):
+    async def inspect(self, name: str, /) -> ConfigInspect:
+        return self.find(name)
+
+    async def list(self) -> list[Config]:
+        return [Config(m.name, m.created, m.labels, [], 1) for m in self.held.values()]
+
+
 class FakeEngine:
     """All of it. ``failure``: what :meth:`info` raises."""
 
@@ -461,6 +500,8 @@ class FakeEngine:
         self.volumes = FakeVolumes()
         self.volume_states = FakeVolumeStates(self.volumes)
         self.volume_archives = self.volume_states
+        self.secrets = FakeSecrets()
+        self.configs = FakeConfigs()
         self.failure: KleeneError | None = None
 
     async def info(self) -> Info:

@@ -88,3 +88,31 @@ def network() -> None:
 )
 def volume() -> None:
     """Manage volumes."""
+
+
+@click.group(
+    cls=LazyGroup,
+    targets={
+        "create": "stored_files:create_secret",
+        "ls": "stored_files:list_secrets",
+        "inspect": "stored_files:inspect_secret",
+        "rm": "stored_files:rm_secret",
+    },
+    examples=("klee secret create db-password < password.txt", "klee secret ls"),
+)
+def secret() -> None:
+    """Manage secrets: files for containers, encrypted on disk."""
+
+
+@click.group(
+    cls=LazyGroup,
+    targets={
+        "create": "stored_files:create_config",
+        "ls": "stored_files:list_configs",
+        "inspect": "stored_files:inspect_config",
+        "rm": "stored_files:rm_config",
+    },
+    examples=("klee config create nginx.conf ./nginx.conf", "klee config ls"),
+)
+def config() -> None:
+    """Manage configs: read-only files for containers."""

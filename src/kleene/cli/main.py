@@ -61,6 +61,8 @@ _SHORTCUTS = {
         "image": "groups:image",
         "network": "groups:network",
         "volume": "groups:volume",
+        "secret": "groups:secret",
+        "config": "groups:config",
         "version": "system:version",
         "info": "system:info",
     },

@@ -76,6 +76,16 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {**_MANY, "metavar": "PATH[:OPTION,...]"},
         "Mount a file system in memory: /run:size=64m,mode=755. Repeatable.",
     ),
+    (
+        "--secret",
+        {**_MANY, "metavar": "NAME[:PATH[:MODE]]"},
+        "Give it a secret, as a file in memory; else /run/secrets/NAME, 0400. Repeatable.",
+    ),
+    (
+        "--config",
+        {**_MANY, "metavar": "NAME[:PATH[:MODE]]"},
+        "Give it a config, as a read-only file; else /NAME, 0444. Repeatable.",
+    ),
     ("--hostname", {"metavar": "NAME"}, "Host name in the container.  [default: its id]"),
     ("--label", {**_MANY, "metavar": "NAME[=VALUE]"}, "Set a label. Repeatable."),
     (
@@ -159,6 +169,8 @@ def settings_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> d
         ("cap_add", "cap_add", str),
         ("cap_drop", "cap_drop", str),
         ("tmpfs", "tmpfs", values.tmpfs),
+        ("secret", "secrets", values.file_mount),
+        ("config", "configs", values.file_mount),
         ("add_host", "add_hosts", str),
         ("dns", "dns", str),
     ):

@@ -14,6 +14,7 @@ _PART = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PLAIN = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _LIMIT = re.compile(r"-1|[0-9]{1,18}|unlimited")
+_MODE = re.compile(r"0?[0-7]{3}")
 _POLICIES = ("no", "on-startup", "on-failure", "always", "unless-stopped")
 
 
@@ -93,6 +94,44 @@ def tmpfs(text: str) -> dict[str, Any]:
     """The ``TmpfsConfig`` of ``PATH[:OPTION,...]``."""
     path, _, options = text.partition(":")
     return {"destination": path, "options": [o for o in options.split(",") if o]}
+
+
+def file_mount(text: str) -> dict[str, Any]:
+    """The ``FileMount`` of ``NAME[:PATH[:MODE]]`` or ``source=NAME,target=PATH,mode=MODE,uid=N,gid=N``.
+
+    Raises:
+        InvalidInput: a part is missing, unknown, or no number.
+    """
+    if "=" not in text:
+        name, _, rest = text.partition(":")
+        path, colon, mode = rest.partition(":")
+        parts = {"source": name, "target": path} | ({"mode": mode} if colon else {})
+    else:
+        parts = {key: value for key, _, value in (p.partition("=") for p in text.split(","))}
+    unknown = parts.keys() - {"source", "target", "mode", "uid", "gid"}
+    if unknown or not parts.get("source"):
+        raise InvalidInput(
+            f"'{text}' cannot be understood",
+            hint="write NAME[:PATH[:MODE]] or source=NAME,target=PATH,mode=0440,uid=N,gid=N",
+        )
+    found: dict[str, Any] = {"name": parts["source"], "path": parts.get("target", "")}
+    if "mode" in parts:
+        found["mode"] = _mode(parts["mode"])
+    return found | {key: _id(parts[key]) for key in ("uid", "gid") if key in parts}
+
+
+def _mode(text: str) -> int:
+    if _MODE.fullmatch(text) is None:
+        raise InvalidInput(f"mode '{text}' is not three octal digits", hint="write it as 0400")
+    return int(text, 8)
+
+
+def _id(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 10 or int(text) >= 2**31:
+        raise InvalidInput(
+            f"'{text}' is not the number of a user or group", hint="write it as 1000"
+        )
+    return int(text)
 
 
 def label(text: str) -> tuple[str, str]:

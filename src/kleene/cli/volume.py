@@ -10,8 +10,8 @@ from kleene.cli.command import command
 from kleene.cli.options import force_prompt
 from kleene.cli.output import each
 from kleene.cli.prompt import may_prune
-from kleene.cli.quantities import size
 from kleene.cli.session import Session, pass_session
+from kleene.cli.values import size
 
 _QUOTA = "The most that it may hold: bytes, or a number with K, M, G or T"
 

@@ -22,6 +22,7 @@ from kleene.client.operations import (
     Images,
     JsonClient,
     Networks,
+    StoredFiles,
     Volumes,
     encode,
 )
@@ -31,6 +32,7 @@ from kleene.schemas.common import IdResponse
 from kleene.schemas.containers import ContainerInspect, ContainerProcess, ContainerSummary
 from kleene.schemas.images import Image
 from kleene.schemas.networks import Network, NetworkInspect
+from kleene.schemas.secrets import Config, ConfigInspect, Secret
 from kleene.schemas.stream import ServerMessage
 from kleene.schemas.system import Info, Version
 from kleene.schemas.volumes import Volume, VolumeInspect, VolumeSnapshot
@@ -103,6 +105,30 @@ class TypedVolumes(Volumes):
         return _decode(super().snapshots(name), SnapshotList)
 
 
+class TypedSecrets(StoredFiles):
+    """Operations on secrets, in wire types."""
+
+    def list(self) -> list[Secret]:
+        """All secrets, without their content."""
+        return _decode(super().list(), list[Secret])
+
+    def inspect(self, name: str) -> Secret:
+        """All of a secret but its content."""
+        return _decode(super().inspect(name), Secret)
+
+
+class TypedConfigs(StoredFiles):
+    """Operations on configs, in wire types."""
+
+    def list(self) -> list[Config]:
+        """All configs."""
+        return _decode(super().list(), list[Config])
+
+    def inspect(self, name: str) -> ConfigInspect:
+        """A config with its content."""
+        return _decode(super().inspect(name), ConfigInspect)
+
+
 class Client(JsonClient):
     """A daemon's API in wire types.
 
@@ -118,6 +144,8 @@ class Client(JsonClient):
     images: TypedImages
     networks: TypedNetworks
     volumes: TypedVolumes
+    secrets: TypedSecrets
+    configs: TypedConfigs
 
     def __init__(
         self,
@@ -131,6 +159,8 @@ class Client(JsonClient):
         self.images = TypedImages(self._call, self._open_stream)
         self.networks = TypedNetworks(self._call)
         self.volumes = TypedVolumes(self._call, self._http)
+        self.secrets = TypedSecrets(self._call, "secrets")
+        self.configs = TypedConfigs(self._call, "configs")
 
     def version(self) -> Version:
         """Versions of the daemon and of its API."""

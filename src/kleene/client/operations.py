@@ -286,6 +286,34 @@ class Volumes:
         self._http.upload(target("volumes", name, "archive"), chunks)
 
 
+class StoredFiles:
+    """Operations on secrets or configs, which have names only.
+
+    Args:
+        path: ``secrets`` or ``configs``.
+    """
+
+    def __init__(self, request: Request, path: str) -> None:
+        self._request = request
+        self._path = path
+
+    def create(self, config: Body) -> str:
+        """Keep one, by a ``StoredFileConfig``; its name."""
+        return _id(self._request("POST", target(self._path, "create"), config))
+
+    def list(self) -> Any:
+        """All of them; of secrets never the content."""
+        return self._request("GET", target(self._path, "list"))
+
+    def inspect(self, name: str) -> Any:
+        """All that is told of one."""
+        return self._request("GET", target(self._path, name, "inspect"))
+
+    def remove(self, name: str) -> str:
+        """Remove one; its name. Raises Conflict if containers are given it."""
+        return _id(self._request("DELETE", target(self._path, name)))
+
+
 class JsonClient:
     """A daemon's API in plain JSON values.
 
@@ -312,6 +340,8 @@ class JsonClient:
         self.images = Images(self._call, self._open_stream)
         self.networks = Networks(self._call)
         self.volumes = Volumes(self._call, self._http)
+        self.secrets = StoredFiles(self._call, "secrets")
+        self.configs = StoredFiles(self._call, "configs")
 
     def version(self) -> Any:
         """Versions of the daemon and of its API."""

@@ -22,6 +22,7 @@ from kleene.schemas.execs import ExecConfig
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
 from kleene.schemas.networks import EndPointConfig, Network, NetworkConfig, NetworkInspect
+from kleene.schemas.secrets import Config, ConfigInspect, Secret, StoredFileConfig
 from kleene.schemas.system import Info
 from kleene.schemas.volumes import (
     Volume,
@@ -39,6 +40,8 @@ ContainerList = list[ContainerSummary]
 ProcessList = list[ContainerProcess]
 NetworkList = list[Network]
 VolumeList = list[Volume]
+SecretList = list[Secret]
+ConfigList = list[Config]
 
 
 class Images(Protocol):
@@ -157,6 +160,20 @@ class VolumeArchives(Protocol):
     async def import_(self, name: str, chunks: AsyncIterator[bytes], /) -> str: ...
 
 
+class Secrets(Protocol):
+    async def create(self, config: StoredFileConfig, /) -> str: ...
+    async def list(self) -> SecretList: ...
+    async def inspect(self, name: str, /) -> Secret: ...
+    async def remove(self, name: str, /) -> str: ...
+
+
+class Configs(Protocol):
+    async def create(self, config: StoredFileConfig, /) -> str: ...
+    async def list(self) -> ConfigList: ...
+    async def inspect(self, name: str, /) -> ConfigInspect: ...
+    async def remove(self, name: str, /) -> str: ...
+
+
 class EngineFacade(Protocol):
     """The engine, as the routes see it."""
 
@@ -178,4 +195,8 @@ class EngineFacade(Protocol):
     def volume_states(self) -> VolumeStates: ...
     @property
     def volume_archives(self) -> VolumeArchives: ...
+    @property
+    def secrets(self) -> Secrets: ...
+    @property
+    def configs(self) -> Configs: ...
     async def info(self) -> Info: ...

@@ -139,6 +139,7 @@ class Containers:
         """See that settings fit this host and each other."""
         self._core.platform.runtime.check_options(settings.options(wanted))
         settings.check_policy(policy, wanted, auto_remove=auto_remove)
+        self._lifecycle.files.check(wanted)
 
     def _insert(self, record: ContainerRecord) -> None:
         try:
@@ -373,6 +374,7 @@ class Containers:
         if config.mounts is not None:
             mounts = [_checked_mount(mount) for mount in config.mounts]
             changes["mounts"] = [*mounts, *kept_anonymous(record, mounts)]
+            await self._volumes.prepare(replace(record, mounts=mounts))
         return {name: value for name, value in changes.items() if value is not None}
 
     def _changed_settings(

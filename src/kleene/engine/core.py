@@ -15,6 +15,7 @@ from kleene.metadata.containers import ContainerStore
 from kleene.metadata.database import Database
 from kleene.metadata.images import ImageStore
 from kleene.metadata.networks import NetworkStore
+from kleene.metadata.stored_files import StoredFileStore
 from kleene.metadata.volumes import VolumeStore
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Core:
         self.containers = ContainerStore(database)
         self.networks = NetworkStore(database)
         self.volumes = VolumeStore(database)
+        self.stored_files = StoredFileStore(database)
         self.locks = KeyedLocks()
         self.events = Events()
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -14,7 +14,9 @@ from kleene.engine.lifecycle import Lifecycle
 from kleene.engine.logs import Logs
 from kleene.engine.networks import Networks
 from kleene.engine.platform import Platform
+from kleene.engine.provided import ProvidedFiles
 from kleene.engine.reconcile import Reconciler
+from kleene.engine.stored_files import Configs, Secrets
 from kleene.engine.volume_archives import VolumeArchives
 from kleene.engine.volume_states import VolumeStates
 from kleene.engine.volumes import Volumes
@@ -34,7 +36,10 @@ class Engine:
         self.volume_states = VolumeStates(core, self.volumes)
         self.volume_archives = VolumeArchives(core, self.volumes, self.volume_states)
         self.events = core.events
-        lifecycle = Lifecycle(core, endpoints, self.volumes)
+        self.secrets = Secrets(core)
+        self.configs = Configs(core)
+        files = ProvidedFiles(core, self.secrets, self.configs)
+        lifecycle = Lifecycle(core, endpoints, self.volumes, files)
         self.containers = Containers(core, lifecycle, endpoints, self.volumes)
         services = Services(core, lifecycle, self.containers, endpoints, self.volumes)
         self.images = Images(core, services)

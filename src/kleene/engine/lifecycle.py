@@ -18,6 +18,7 @@ from pathlib import Path
 from kleene.engine import settings
 from kleene.engine.core import Core, now
 from kleene.engine.endpoints import Endpoints
+from kleene.engine.provided import ProvidedFiles
 from kleene.engine.volumes import Volumes
 from kleene.errors import InvalidInput
 from kleene.metadata.containers import ContainerRecord
@@ -44,9 +45,16 @@ class _Supervised:
 
 
 class Lifecycle:
-    """Brings containers up and takes them down. Callers hold the container's lock (:meth:`lock`)."""
+    """Brings containers up and takes them down. Callers hold the container's lock (:meth:`lock`).
 
-    def __init__(self, core: Core, endpoints: Endpoints, volumes: Volumes) -> None:
+    Attributes:
+        files: the secrets and configs that containers are given.
+    """
+
+    def __init__(
+        self, core: Core, endpoints: Endpoints, volumes: Volumes, files: ProvidedFiles
+    ) -> None:
+        self.files = files
         self._core = core
         self._endpoints = endpoints
         self._volumes = volumes
@@ -66,13 +74,15 @@ class Lifecycle:
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self._endpoints.release, record)
             network = await self._endpoints.set_up(record)
+            undo.callback(self.files.withdraw, record.id)
+            files = self.files.provide(record)
             spec = ContainerSpec(
                 id=record.id,
                 rootfs=platform.storage.mountpoint(record.dataset),
                 hostname=record.settings.hostname or record.id,
                 network=network,
                 network_driver=record.network_driver,
-                mounts=[self.mount(mount) for mount in record.mounts],
+                mounts=[*(self.mount(mount) for mount in record.mounts), *files],
                 jail_params=jail_params(record.jail_param),
                 options=settings.options(record.settings),
             )
@@ -115,6 +125,7 @@ class Lifecycle:
             self._mark_ended(record)
             supervised.stopped.set()
         await self._core.platform.runtime.delete(record.id)
+        self.files.withdraw(record.id)
         await self._endpoints.release(record)
         if record.ports:
             await self._endpoints.refresh_firewall()

@@ -95,6 +95,7 @@ class Reconciler:
         for record in self._core.containers.running():
             if record.id not in keep:
                 await self._try(self._lifecycle.take_down(record), f"taking down {record.name}")
+        self._lifecycle.files.sweep(keep)
 
     async def _half_made(self) -> None:
         """Take away containers, images and volumes that were in the making or being removed."""

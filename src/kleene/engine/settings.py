@@ -211,6 +211,8 @@ _NEXT_START: Mapping[str, str] = {
     "read_only": "read-only root",
     "tmpfs": "file systems in memory",
     "hostname": "host name",
+    "secrets": "secrets",
+    "configs": "configs",
     "add_hosts": "hosts",
     "dns": "name servers",
 }

@@ -143,6 +143,20 @@ CREATE TABLE volumes (
     quota   INTEGER
 ) STRICT;
 
+CREATE TABLE secrets (
+    name    TEXT PRIMARY KEY,
+    created TEXT NOT NULL,
+    labels  TEXT NOT NULL,
+    data    TEXT NOT NULL -- encrypted
+) STRICT;
+
+CREATE TABLE configs (
+    name    TEXT PRIMARY KEY,
+    created TEXT NOT NULL,
+    labels  TEXT NOT NULL,
+    data    TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE volume_snapshots (
     id      TEXT PRIMARY KEY,
     volume  TEXT NOT NULL REFERENCES volumes ON DELETE CASCADE,

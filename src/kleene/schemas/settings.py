@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from kleene.schemas.secrets import FileMount
+
 RestartPolicy = Literal["no", "on-startup", "on-failure", "always", "unless-stopped"]
 HealthStatus = Literal["starting", "healthy", "unhealthy"]
 
@@ -100,6 +102,7 @@ class ContainerSettings(msgspec.Struct, kw_only=True):
         dns: addresses of name servers, in place of the host's.
         restart_retries: how often ``on-failure`` restarts it in a row; 0 is without end.
         healthcheck: ``None`` if there is none.
+        secrets, configs: files that it is given while it is up, in memory.
     """
 
     memory: int = 0
@@ -118,6 +121,8 @@ class ContainerSettings(msgspec.Struct, kw_only=True):
     dns: list[str] = []
     restart_retries: int = 0
     healthcheck: HealthCheck | None = None
+    secrets: list[FileMount] = []
+    configs: list[FileMount] = []
 
 
 class SettingsConfig(msgspec.Struct, kw_only=True):
@@ -144,3 +149,5 @@ class SettingsConfig(msgspec.Struct, kw_only=True):
     dns: list[str] | None = None
     restart_retries: int | None = None
     healthcheck: HealthCheck | None = None
+    secrets: list[FileMount] | None = None
+    configs: list[FileMount] | None = None

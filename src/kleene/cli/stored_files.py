@@ -1,0 +1,175 @@
+"""``klee secret`` and ``klee config``: create, ls, inspect, rm."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from kleene.cli import values
+from kleene.cli.command import command
+from kleene.cli.output import Column, age, each, print_json, print_table
+from kleene.cli.session import Session, pass_session
+from kleene.errors import InvalidInput
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_COLUMNS = (
+    Column("NAME", "bright_green", bold=True),
+    Column("CREATED"),
+    Column("CONTAINERS"),
+    Column("LABELS"),
+)
+_STREAM = "-"
+
+
+def _creation(function: F) -> F:
+    """What making either takes."""
+    for option in (
+        click.argument("file", default=_STREAM),
+        click.argument("name"),
+        click.option(
+            "--label", "-l", multiple=True, metavar="NAME[=VALUE]", help="Set a label. Repeatable."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _listing(function: F) -> F:
+    """The options of both lists."""
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Print only names."),
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(["table", "json"]),
+            default="table",
+            show_default=True,
+            help="A table for people, or what the daemon tells for programs.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@command(
+    "create",
+    examples=("klee secret create db-password < password.txt", "klee secret create tls tls.key"),
+)
+@_creation
+@pass_session
+def create_secret(session: Session, name: str, file: str, label: Sequence[str]) -> None:
+    """Keep the content of FILE, or of standard input, as the secret NAME.
+
+    It is encrypted on disk and in no output. Containers are given it by --secret, in memory. A line end at
+    its end is part of it.
+    """
+    click.echo(session.client.secrets.create(_config(name, file, label)))
+
+
+@command("create", examples=("klee config create nginx.conf ./nginx.conf",))
+@_creation
+@pass_session
+def create_config(session: Session, name: str, file: str, label: Sequence[str]) -> None:
+    """Keep the content of FILE, or of standard input, as the config NAME.
+
+    Containers are given it by --config, as a read-only file.
+    """
+    click.echo(session.client.configs.create(_config(name, file, label)))
+
+
+def _config(name: str, file: str, labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "data": base64.b64encode(_content(file)).decode(),
+        "labels": dict(values.label(text) for text in labels),
+    }
+
+
+def _content(file: str) -> bytes:
+    if file != _STREAM:
+        try:
+            with open(file, "rb") as source:  # noqa: PTH123 - pathlib is slow to import
+                return source.read()
+        except OSError as error:
+            raise InvalidInput(f"file '{file}' cannot be read: {error.strerror}") from error
+    if sys.stdin.isatty():
+        click.echo("Type the content, then ctrl-d.", err=True)
+    return sys.stdin.buffer.read()
+
+
+@command("ls", examples=("klee secret ls", "klee secret ls --format json"))
+@_listing
+@pass_session
+def list_secrets(session: Session, quiet: bool, form: str) -> None:
+    """List the secrets, and who is given them; never their content."""
+    _show(session, session.client.secrets.list(), quiet=quiet, form=form)
+
+
+@command("ls", examples=("klee config ls", "klee config ls -q"))
+@_listing
+@pass_session
+def list_configs(session: Session, quiet: bool, form: str) -> None:
+    """List the configs, and who is given them."""
+    _show(session, session.client.configs.list(), quiet=quiet, form=form)
+
+
+def _show(session: Session, objects: list[dict[str, Any]], *, quiet: bool, form: str) -> None:
+    if quiet:
+        for each_ in objects:
+            click.echo(each_["name"])
+    elif form == "json":
+        print_json(objects)
+    else:
+        print_table(_COLUMNS, [_row(o) for o in objects], fancy=session.fancy)
+
+
+def _row(found: dict[str, Any]) -> list[str]:
+    labels = (f"{name}={value}" for name, value in found["labels"].items())
+    return [found["name"], age(found["created"]), ", ".join(found["containers"]), ", ".join(labels)]
+
+
+def _inspect(inspect: Callable[[str], Any], names: Sequence[str]) -> int:
+    if len(names) == 1:
+        print_json(inspect(names[0]))
+        return 0
+    found: list[Any] = []
+    status = each(names, lambda name: found.append(inspect(name)))
+    print_json(found)
+    return status
+
+
+@command("inspect", examples=("klee secret inspect db-password",))
+@click.argument("secrets", metavar="SECRET...", nargs=-1, required=True)
+@pass_session
+def inspect_secret(session: Session, secrets: Sequence[str]) -> int:
+    """Show all about secrets but their content."""
+    return _inspect(session.client.secrets.inspect, secrets)
+
+
+@command("inspect", examples=("klee config inspect nginx.conf",))
+@click.argument("configs", metavar="CONFIG...", nargs=-1, required=True)
+@pass_session
+def inspect_config(session: Session, configs: Sequence[str]) -> int:
+    """Show all about configs; their content in base64."""
+    return _inspect(session.client.configs.inspect, configs)
+
+
+@command("rm", examples=("klee secret rm db-password",))
+@click.argument("secrets", metavar="SECRET...", nargs=-1, required=True)
+@pass_session
+def rm_secret(session: Session, secrets: Sequence[str]) -> int:
+    """Remove secrets that no container is given."""
+    return each(secrets, session.client.secrets.remove)
+
+
+@command("rm", examples=("klee config rm nginx.conf",))
+@click.argument("configs", metavar="CONFIG...", nargs=-1, required=True)
+@pass_session
+def rm_config(session: Session, configs: Sequence[str]) -> int:
+    """Remove configs that no container is given."""
+    return each(configs, session.client.configs.remove)
