@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kleene.dockerfile.instructions import Arg, From, Instruction, OnBuild
 from kleene.dockerfile.parser import parse
 from kleene.dockerfile.readers import Reading, read_instruction
+from kleene.dockerfile.rules import CheckOptions, read_check_options, unknown_rules
 from kleene.dockerfile.source import DockerfileError, DockerfileWarning, Source
 
 
@@ -31,6 +32,8 @@ class Dockerfile:
     Attributes:
         arguments: the ``ARG`` instructions before the first ``FROM``.
         stages: at least one.
+        warnings: what was noticed while it was read; ``lint`` finds the rest.
+        check: what the directive of that name says.
     """
 
     source: Source
@@ -38,6 +41,7 @@ class Dockerfile:
     arguments: tuple[Arg, ...]
     stages: tuple[Stage, ...]
     warnings: tuple[DockerfileWarning, ...]
+    check: CheckOptions = field(default_factory=CheckOptions)
 
     def instructions(self) -> Iterator[Instruction]:
         """All instructions, in the order of the file."""
@@ -59,8 +63,12 @@ def read_dockerfile(source: Source) -> Dockerfile:
     instructions = [read_instruction(statement, reading) for statement in syntax.statements]
     arguments, rest = _split_arguments(source, instructions)
     stages = _stages(rest)
+    check = CheckOptions()
+    if syntax.check is not None:
+        check = read_check_options(syntax.check)
+        reading.warnings.extend(unknown_rules(syntax.check, check))
     warnings = tuple(sorted(reading.warnings, key=lambda warning: warning.range.start))
-    return Dockerfile(source, syntax.escape, arguments, stages, warnings)
+    return Dockerfile(source, syntax.escape, arguments, stages, warnings, check)
 
 
 def read_trigger(source: Source) -> tuple[Instruction, str]:

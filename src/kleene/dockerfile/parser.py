@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from kleene.dockerfile.excerpt import quoted, visible
@@ -40,6 +40,7 @@ class Statement:
         keyword: as written.
         flags: the leading ``--…`` words, without quotes.
         arguments: the rest, without white space around it.
+        comments: those on the lines right above, without ``#``.
     """
 
     line: LogicalLine
@@ -47,6 +48,7 @@ class Statement:
     flags: tuple[Word, ...]
     arguments: Word
     heredocs: tuple[Heredoc, ...] = ()
+    comments: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -71,10 +73,12 @@ class Syntax:
 
     Attributes:
         escape: the character that escapes and continues lines: ``\\`` or a backquote.
+        check: the value of the directive of that name.
     """
 
     source: Source
     escape: str
+    check: Word | None
     statements: tuple[Statement, ...]
     warnings: tuple[DockerfileWarning, ...]
 
@@ -101,6 +105,8 @@ class _Parser:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._escape = "\\"
+        self._check: Word | None = None
+        self._comments: list[str] = []
         self._lines = _lines(source)
         self._warnings: list[DockerfileWarning] = []
 
@@ -109,10 +115,23 @@ class _Parser:
         line = self._directives()
         while line is not None:
             text = line.text.lstrip(WHITESPACE)
-            if text and not text.startswith("#"):
-                statements.append(self._statement(line))
+            if text.startswith("#"):
+                self._comment(text)
+            else:
+                if text:
+                    statements.append(self._statement(line))
+                self._comments = []
             line = next(self._lines, None)
-        return Syntax(self._source, self._escape, tuple(statements), tuple(self._warnings))
+        found, warnings = tuple(statements), tuple(self._warnings)
+        return Syntax(self._source, self._escape, self._check, found, warnings)
+
+    def _comment(self, text: str) -> None:
+        """Keep a comment for the instruction below; an empty one parts it from those before."""
+        comment = text[1:].strip(WHITESPACE)
+        if comment:
+            self._comments.append(comment)
+        else:
+            self._comments = []
 
     def _directives(self) -> _Line | None:
         """Read the directives; the first line that is none."""
@@ -128,6 +147,10 @@ class _Parser:
             seen.add(name)
             if name == "escape":
                 self._set_escape(line, value)
+            elif name == "check":
+                whole = self._whole(line)
+                start = len(line.text.rstrip()) - len(value)
+                self._check = whole.part(start, start + len(value))
         return None
 
     def _set_escape(self, line: _Line, value: str) -> None:
@@ -145,13 +168,14 @@ class _Parser:
         whole = Word.of_line(line).stripped()
         keyword = first_blank(whole)
         flags, arguments = _flags(whole.part(len(keyword.text), len(whole.text)), self._escape)
-        statement = Statement(line, keyword, flags, arguments.stripped())
+        comments = tuple(self._comments)
+        statement = Statement(line, keyword, flags, arguments.stripped(), (), comments)
         self._warn_of_style(first, keyword)
         starts = self._heredoc_starts(statement)
         if not starts:
             return statement
         bodies = tuple(self._heredoc(start) for start in starts)
-        return Statement(line, keyword, flags, statement.arguments, bodies)
+        return replace(statement, heredocs=bodies)
 
     def _warn_of_style(self, first: _Line, keyword: Word) -> None:
         if not keyword.text.isupper() and keyword.text.isalpha():
