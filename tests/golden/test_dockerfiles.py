@@ -75,7 +75,8 @@ def _plan(data: bytes, given: dict[str, Any]) -> str:
         user=given.get("user", ""),
         env=given.get("env", []),
     )
-    return json.dumps(_plain(found), indent=1, ensure_ascii=False) + "\n"
+    warnings = [*map(str, dockerfile.warnings), *found.warnings]
+    return json.dumps(_plain(found) | {"warnings": warnings}, indent=1, ensure_ascii=False) + "\n"
 
 
 def _base(given: dict[str, Any]) -> ImageConfig:
@@ -102,7 +103,6 @@ def _plain(found: Plan) -> dict[str, Any]:
             for stage in found.stages
         ],
         "config": config,
-        "warnings": found.warnings,
     }
 
 

@@ -84,7 +84,7 @@ def test_an_unknown_instruction_and_the_nearest_known_one(build: Callable[..., R
 
 
 def test_a_continuation_into_nothing(build: Callable[..., Result]) -> None:
-    told(build("FROM tiny\nRUN true \\\n"), "Dockerfile:2:", "\\")
+    told(build("FROM tiny\n \\\n"), "Dockerfile:2:", "\\")
 
 
 def test_a_bad_json_form(build: Callable[..., Result]) -> None:

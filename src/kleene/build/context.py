@@ -90,6 +90,19 @@ class Context:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def ignores_all_of(self, path: str) -> bool:
+        """Whether ``.dockerignore`` leaves out a clean path, and all below it.
+
+        False where it has exceptions, and where it cannot be read.
+        """
+        try:
+            ignore = self._ignore
+        except KleeneError:
+            return False
+        if path == ".":
+            path = "*"  # a pattern for all is one that matches any name
+        return not ignore.has_exceptions and ignore.excludes(path)
+
     def read_dockerfile(self) -> bytes:
         """The Dockerfile as it is.
 

@@ -59,7 +59,27 @@ class ProgressMade:
     unit: Literal["bytes", "entries"] = "bytes"
 
 
-Event = Started | StepStarted | StepFinished | OutputWritten | ProgressMade
+@dataclass(frozen=True)
+class Warned:
+    """Something is accepted, and should not be so.
+
+    Attributes:
+        message: begins with its place, if it has one.
+        rule, kind, page: of a check of the Dockerfile: its name, whose it is, and where it is described.
+        details: the line with carets under the place.
+    """
+
+    message: str
+    rule: str = ""
+    kind: str = "kleene"
+    hint: str | None = None
+    details: str | None = None
+    page: str = ""
+    line: int = 0
+    column: int = 0
+
+
+Event = Started | StepStarted | StepFinished | OutputWritten | ProgressMade | Warned
 Emit = Callable[[Event], Awaitable[None]]
 
 

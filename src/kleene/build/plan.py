@@ -27,7 +27,7 @@ class Plan:
 
     Attributes:
         stages: in the order in which they are built; the last one becomes the image.
-        warnings: what the user should change, one a line; those of the Dockerfile come with their place.
+        warnings: what is wrong with what the user gave; ``dockerfile.lint`` finds what is with the file.
     """
 
     stages: tuple[StagePlan, ...]
@@ -103,10 +103,10 @@ def plan(
         count += len(planned.steps) - len(steps)
         steps = []
         stages[node.stage.index] = planned
-    return Plan(tuple(stages.values()), _warnings(dockerfile, build_args))
+    return Plan(tuple(stages.values()), _unused(dockerfile, build_args))
 
 
-def _warnings(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> tuple[str, ...]:
+def _unused(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> tuple[str, ...]:
     declared = {
         argument.name
         for instruction in dockerfile.instructions()
@@ -114,7 +114,4 @@ def _warnings(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> tuple[st
         for argument in instruction.arguments
     }
     unused = sorted(build_args.keys() - declared - PROXY_ARGUMENTS)
-    return (
-        *(str(warning) for warning in dockerfile.warnings),
-        *(f"build argument {quoted(name)} is declared by no ARG" for name in unused),
-    )
+    return tuple(f"build argument {quoted(name)} is declared by no ARG" for name in unused)

@@ -20,6 +20,7 @@ _INTERRUPTED = 130
     examples=(
         "klee build -t web:latest .",
         "klee build -f Dockerfile.debug --build-arg VERSION=1.4 .",
+        "klee build --check .",
         "klee build --from web:failed@3f2a -t web .",
     )
 )
@@ -49,6 +50,15 @@ _INTERRUPTED = 130
 @click.option(
     "--explain", is_flag=True, help="Say of each step why it was or was not in the cache."
 )
+@click.option("--check", is_flag=True, help="Only check the Dockerfile, and build nothing.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What --check prints: text for people, or JSON for programs.",
+)
 @click.option("--rm", is_flag=True, help="Remove what was built if the build fails.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the image's id.")
 @click.option(
@@ -70,6 +80,11 @@ def build(session: Session, /, **options: Any) -> int:
     from kleene.cli.buildview import choose_view, show_build
 
     config = build_config(options)
+    if options["check"]:
+        from kleene.cli.checkview import show_check
+
+        with session.client.images.build(config) as stream:
+            return show_check(stream, as_json=options["form"] == "json")
     live = session.fancy and options["progress"] == "auto"
     view = choose_view(live=live, quiet=options["quiet"], explain=options["explain"])
     try:
@@ -93,6 +108,7 @@ def build_config(options: dict[str, Any]) -> dict[str, Any]:
         "quiet": options["quiet"],
         "no_cache": options["no_cache"],
         "target": options["target"],
+        "check": options["check"],
         "container_config": container,
         "networks": [endpoint(network, "", options["ip"], options["ip6"])] if network else [],
     }

@@ -44,6 +44,7 @@ class View(Protocol):
     def step_started(self, step: dict[str, Any]) -> None: ...
     def step_finished(self, step: dict[str, Any]) -> None: ...
     def output(self, output: Output) -> None: ...
+    def warning(self, warning: dict[str, Any]) -> None: ...
     def succeeded(self, closing: dict[str, Any]) -> None: ...
     def failed(self, failed: dict[str, Any]) -> None: ...
 
@@ -72,7 +73,7 @@ def show_build(stream: Stream, view: View, tag: str) -> int:
             if kind == "starting":
                 image_id = event.get("data") or ""
                 view.started(image_id)
-            elif kind in ("step_started", "step_finished"):
+            elif kind in ("step_started", "step_finished", "warning"):
                 getattr(view, kind)(event)
             last = event
     if last["type"] == "closing":
@@ -127,6 +128,9 @@ class _BareView:
     def output(self, output: Output) -> None:
         """The running step wrote something."""
 
+    def warning(self, warning: dict[str, Any]) -> None:
+        """There is something that should be changed."""
+
     def failed(self, failed: dict[str, Any]) -> None:
         """The build failed."""
 
@@ -172,6 +176,11 @@ class PlainView(_BareView):
         """The running step wrote something."""
         write_all(1, output.data)
         self._at_line_start = output.data.endswith(b"\n")
+
+    def warning(self, warning: dict[str, Any]) -> None:
+        """There is something that should be changed."""
+        for line in warning_lines(warning):
+            self._line(line)
 
     def succeeded(self, closing: dict[str, Any]) -> None:
         """The image is built."""
@@ -251,6 +260,11 @@ class LiveView(_BareView):
         self._open_line = rest[-_LONGEST:]
         self._lines.extend(_visible(line) for line in lines)
 
+    def warning(self, warning: dict[str, Any]) -> None:
+        """There is something that should be changed."""
+        for line in warning_lines(warning):
+            self._print(line)
+
     def succeeded(self, closing: dict[str, Any]) -> None:
         """The image is built."""
         took = _seconds(time.monotonic() - self._begun)
@@ -290,6 +304,12 @@ class LiveView(_BareView):
         for line in [ln for ln in lines if ln][-_TAIL:]:
             text.append(f"\n  {line}", "dim")
         return text
+
+
+def warning_lines(warning: dict[str, Any]) -> list[str]:
+    """A warning as lines: the fact, and its place."""
+    head = f"{style('warning:', fg='yellow')} {printable(warning['message'])}"
+    return [head, *map(printable, (warning.get("details") or "").rstrip("\n").splitlines())]
 
 
 def _title(step: dict[str, Any], width: int) -> str:

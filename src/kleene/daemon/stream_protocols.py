@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Literal, Protocol
 
 import msgspec
@@ -97,6 +98,8 @@ class Typed:
                 )
             case events.OutputWritten():
                 await self._binary(event.stream, event.data)
+            case events.Warned():
+                await self._send(msgspec.convert(asdict(event), stream.Warned))
             case events.ProgressMade():
                 await self._send(
                     stream.Progress(event.operation, event.done, event.total, event.unit)
@@ -174,6 +177,9 @@ class Documented:
                 await self._finished(event)
             case events.OutputWritten():
                 await self._raw(event.stream, event.data)
+            case events.Warned():
+                warning = "\n".join(filter(None, (f"warning: {event.message}", event.details)))
+                await self._line(f"{warning}\n")
             case events.ProgressMade():
                 if text := self._progress.line(event):
                     await self._text(text)

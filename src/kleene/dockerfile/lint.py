@@ -1,7 +1,7 @@
 """Checks of a Dockerfile that is understood: the rules of :mod:`kleene.dockerfile.rules`.
 
-Pure. What a check means is BuildKit's to say ("Build checks" in its reference); so are the corner cases. Nothing
-here refuses a Dockerfile: what cannot be expanded is passed over, for the plan refuses it.
+Pure. What a check means is BuildKit's to say ("Build checks" in its reference); so are the corner cases.
+Nothing here refuses a Dockerfile: what cannot be expanded is passed over, for the plan refuses it.
 """
 
 from __future__ import annotations
@@ -75,6 +75,13 @@ def lint(dockerfile: Dockerfile, facts: Facts) -> tuple[DockerfileWarning, ...]:
         return options.get(line, dockerfile.check).wants(RULES[warning.rule])
 
     return tuple(sorted(filter(wanted, found), key=lambda warning: warning.range.start))
+
+
+def base_images(dockerfile: Dockerfile, facts: Facts) -> frozenset[str]:
+    """The images (and stages) that FROM names, as :attr:`Facts.parent` will be asked for them."""
+    arguments = _Linter(dockerfile, facts).arguments()
+    words = (stage.base.image for stage in dockerfile.stages)
+    return frozenset(expanded(word, arguments, dockerfile.escape).text for word in words)
 
 
 def _options(dockerfile: Dockerfile, instruction: Instruction) -> CheckOptions:
@@ -170,9 +177,14 @@ class _Linter:
         self._arguments, self._defaults = dict(facts.platform), dict(facts.platform)
         self._declared = set(facts.platform)
 
-    def lint(self) -> list[DockerfileWarning]:
+    def arguments(self) -> Mapping[str, str]:
+        """The values of the arguments before the first FROM."""
         for argument in self._dockerfile.arguments:
             self._global(argument)
+        return self._arguments
+
+    def lint(self) -> list[DockerfileWarning]:
+        self.arguments()
         for stage in self._dockerfile.stages:
             self._stage(stage)
         return self._found

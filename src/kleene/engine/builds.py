@@ -17,18 +17,18 @@ from kleene.build.adding import RemoteFile
 from kleene.build.config import ImageConfig
 from kleene.build.context import Context
 from kleene.build.digests import MemoryDigests
-from kleene.build.events import BuildFailed, Emit, Event, OutputWritten, Started
+from kleene.build.events import BuildFailed, Emit, Event, Started, Warned
 from kleene.build.solver import Workshop
 from kleene.build.stages import SCRATCH, StageNode
 from kleene.dockerfile.document import Dockerfile, Stage, read_dockerfile
-from kleene.dockerfile.source import Source
-from kleene.engine import lookup, making
+from kleene.dockerfile.source import DockerfileError, Source
+from kleene.engine import checks, lookup, making
 from kleene.engine.build_container import Services
 from kleene.engine.build_stages import Stages
 from kleene.engine.core import Core
 from kleene.engine.download import open_url
 from kleene.engine.origins import Digests, Origins
-from kleene.errors import KleeneError
+from kleene.errors import KleeneError, NotFound
 from kleene.host import oserrors
 from kleene.host.threads import Stop, in_thread
 from kleene.metadata.images import ImageRecord, SnapshotRecord
@@ -51,7 +51,7 @@ class Builds:
         self._origins: Digests = {}
 
     async def build(self, config: ImageBuildConfig, emit: Emit) -> str:
-        """Build an image from a Dockerfile; its id.
+        """Build an image from a Dockerfile; its id. If only a check is wanted, tell its warnings, and no id.
 
         Raises:
             BuildFailed: a step failed. Without ``cleanup`` the image is kept as ``NAME:failed``.
@@ -64,7 +64,14 @@ class Builds:
             )
             stack.callback(context.close)
             dockerfile = await in_thread(lambda _: _read(config.dockerfile, context))
+            images = self._core.images
+            warnings = await checks.check(dockerfile, config.buildargs, context, images)
+            if config.check:
+                await self._check(config, dockerfile, warnings, emit)
+                return ""
+            checks.refuse(dockerfile, warnings)
             bases, plan = await self._plan(config, dockerfile)
+            emit = checks.at_their_steps(emit, warnings, plan)
             undo = await stack.enter_async_context(contextlib.AsyncExitStack())
             parent, base = _parent(plan, bases)
             record = making.begin(self._core, parent=parent, base=base)
@@ -74,7 +81,7 @@ class Builds:
             workshop = Workshop(
                 image_id=record.id,
                 storage=self._core.platform.storage,
-                images=self._core.images,
+                images=images,
                 context=context,
                 origins=origins,
                 fetch=self._fetch,
@@ -90,7 +97,7 @@ class Builds:
             name, tag = nametag or (None, None)
             try:
                 for warning in plan.warnings:
-                    await _warn(workshop.emit, warning)
+                    await workshop.emit(Warned(warning))
                 for stage in plan.stages:
                     await stages.build(stage, is_last=stage is plan.stages[-1])
             except BuildFailed as error:
@@ -99,6 +106,23 @@ class Builds:
                 raise
             stages.keep(name, tag)
         return record.id
+
+    async def _check(
+        self,
+        config: ImageBuildConfig,
+        dockerfile: Dockerfile,
+        warnings: checks.Warnings,
+        emit: Emit,
+    ) -> None:
+        """Tell all warnings, and raise what a build would raise before its first step."""
+        for warning in warnings:
+            await emit(checks.warned(warning))
+        try:
+            await self._plan(config, dockerfile)
+        except DockerfileError as error:
+            # An image that is not here yet says nothing of the Dockerfile.
+            if not isinstance(error.__cause__, NotFound):
+                raise
 
     async def _fetch(self, url: str) -> RemoteFile:
         """Fetch a file into one without a name, which goes with its last descriptor."""
@@ -179,10 +203,6 @@ def _parent(plan: planning.Plan, bases: Bases) -> tuple[str, str | None]:
         return "", None
     image, snapshot = bases[base]
     return f"{image.id}@{snapshot.id}", snapshot.id
-
-
-async def _warn(emit: Emit, warning: str) -> None:
-    await emit(OutputWritten(f"warning: {warning}\n".encode(), "stderr"))
 
 
 def _image_config(record: ImageRecord) -> ImageConfig:

@@ -75,6 +75,7 @@ class ImageBuildConfig(msgspec.Struct):
         networks: networks of the build container; the container in them is ignored.
         no_cache: run every step, whatever the cache holds.
         target: name or number of the stage to build; ``""`` is the last one.
+        check: tell the warnings of the Dockerfile, and build nothing.
     """
 
     context: str
@@ -87,6 +88,7 @@ class ImageBuildConfig(msgspec.Struct):
     networks: list[EndPointConfig] = []
     no_cache: bool = False
     target: str = ""
+    check: bool = False
 
 
 class ImageCreateConfig(msgspec.Struct):

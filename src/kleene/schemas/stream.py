@@ -79,6 +79,30 @@ class Progress(msgspec.Struct, tag="progress"):
     unit: Literal["bytes", "entries"] = "bytes"
 
 
+class Warned(msgspec.Struct, tag="warning"):
+    """Something is accepted, and should not be so.
+
+    Attributes:
+        message: begins with ``FILE:LINE:COLUMN:``, if it has a place.
+        rule: name of the check of the Dockerfile that says so; ``""`` if it is none.
+        kind: ``check`` makes ``klee build --check`` fail; so does ``experimental``, which is off unless the
+            Dockerfile asks for it; ``kleene`` is what Docker does not check.
+        hint: the remedy.
+        details: the line with carets under the place.
+        page: where the check is described.
+        line, column: from 1; 0 if there is no place.
+    """
+
+    message: str
+    rule: str = ""
+    kind: Literal["check", "experimental", "kleene"] = "kleene"
+    hint: str | None = None
+    details: str | None = None
+    page: str = ""
+    line: int = 0
+    column: int = 0
+
+
 class Closing(msgspec.Struct, tag="closing", kw_only=True):
     """The operation succeeded, or the process ended.
 
@@ -139,5 +163,5 @@ class Signal(msgspec.Struct, tag="signal"):
     name: str
 
 
-ServerMessage = Starting | StepStarted | StepFinished | Progress | Closing | Failed
+ServerMessage = Starting | StepStarted | StepFinished | Progress | Warned | Closing | Failed
 ClientMessage = Resize | EndOfInput | Signal

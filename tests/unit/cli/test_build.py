@@ -81,6 +81,7 @@ def test_build_sends_the_configuration(
         "quiet": False,
         "no_cache": True,
         "target": "app",
+        "check": False,
         "networks": [
             {"container": "", "network": "net", "ip_address": "10.0.0.3", "ip_address6": "<auto>"}
         ],

@@ -92,7 +92,7 @@ async def image_build(socket: Socket, engine: Engine, streams: NamedDependency[S
     async def operation(config: ImageBuildConfig, reporter: Reporter, _: Inputs) -> Closing:
         emit = only_started(reporter.event) if config.quiet else reporter.event
         image_id = await engine.images.build(config, emit)
-        return Closing(message="image created", data=image_id)
+        return Closing(message="checked" if config.check else "image created", data=image_id)
 
     await serve(socket, streams, "build", ImageBuildConfig, operation)
 
