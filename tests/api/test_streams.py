@@ -285,6 +285,17 @@ async def test_bug_in_a_stream_is_told_by_an_id(
 # The typed protocol
 
 
+def step_started(number: int, instruction: str) -> dict[str, Any]:
+    return {
+        "type": "step_started",
+        "number": number,
+        "total": 2,
+        "instruction": instruction,
+        "stage": 0,
+        "stage_name": "",
+    }
+
+
 async def test_typed_build(streamer: Streamer, engine: FakeEngine) -> None:
     engine.images.making = build_two_steps
     stream = await streamer.open("/images/build", typed=True)
@@ -295,9 +306,23 @@ async def test_typed_build(streamer: Streamer, engine: FakeEngine) -> None:
 
     assert texts(frames) == [
         {"type": "starting", "data": IMAGE},
-        {"type": "step_started", "number": 1, "total": 2, "instruction": "FROM web"},
+        {
+            "type": "step_started",
+            "number": 1,
+            "total": 2,
+            "instruction": "FROM web",
+            "stage": 0,
+            "stage_name": "",
+        },
         {"type": "step_finished", "number": 1, "snapshot": "", "cached": False, "seconds": 0.0},
-        {"type": "step_started", "number": 2, "total": 2, "instruction": "RUN make"},
+        {
+            "type": "step_started",
+            "number": 2,
+            "total": 2,
+            "instruction": "RUN make",
+            "stage": 0,
+            "stage_name": "",
+        },
         {
             "type": "step_finished",
             "number": 2,

@@ -22,11 +22,17 @@ class Started:
 
 @dataclass(frozen=True)
 class StepStarted:
-    """Step ``number`` of ``total`` (from 1) begins; ``instruction`` is its source text on one line."""
+    """Step ``number`` of ``total`` (from 1) begins; ``instruction`` is its source text on one line.
+
+    Attributes:
+        stage, stage_name: index of its stage, from 0, and its name in lower case, if it has one.
+    """
 
     number: int
     total: int
     instruction: str
+    stage: int = 0
+    stage_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,11 @@ class StepFinished:
 
 @dataclass(frozen=True)
 class OutputWritten:
-    """Bytes that a step's command wrote."""
+    """Bytes that a command of step number ``step`` wrote; 0: they belong to no step."""
 
     data: bytes
     stream: Literal["stdout", "stderr"] = "stdout"
+    step: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ from kleene.build.steps import AddStep, CopyStep, RunStep, Step, WorkdirStep
 Inputs = dict[str, str]
 
 NO_CACHE = "the cache was not asked"
+NO_CACHE_FOR_STAGE = "the cache was not asked for this stage"
+FRESH = "what it starts from was made without asking the cache"
 FOLLOWS = "a step before it was not in the cache"
+RESUMED = "taken over from the build that is resumed"
 NEW = "nothing was built from this state before"
 
 _SHOWN = 4

@@ -17,8 +17,10 @@ from typing import Protocol
 from kleene import names
 from kleene.build import adding, copying, reasons
 from kleene.build.adding import RemoteFile
+from kleene.build.cachepolicy import CachePolicy
 from kleene.build.context import Context
 from kleene.build.events import BuildFailed, Emit, OutputWritten, StepFinished, StepStarted
+from kleene.build.resuming import TakenOver
 from kleene.build.selection import Selection
 from kleene.build.stage_plan import Place, StagePlan
 from kleene.build.steps import AddStep, CopyStep, RunStep, Step, Url, WorkdirStep, step_key
@@ -59,10 +61,18 @@ class Origins(Protocol):
 
 @dataclass(frozen=True)
 class State:
-    """A state of a file system. ``snapshot``: ``None`` is an empty one; ``key``: of the build cache."""
+    """A state of a file system.
+
+    Attributes:
+        snapshot: ``None`` is an empty one.
+        key: of the build cache.
+        fresh: it was made although the cache may have had it: what the cache has of the states that follow
+            was made from another.
+    """
 
     snapshot: SnapshotRecord | None
     key: str
+    fresh: bool = False
 
 
 EMPTY = State(None, "scratch")
@@ -85,11 +95,12 @@ class Workshop:
         image_id: the image that the build makes. All instructions become its own.
         source: the Dockerfile, for messages.
         environment: canonical text of all that configures the build container; part of every key.
-        use_cache: whether states that exist may be taken.
+        cache: which states that exist may be taken.
         keep_failed: whether the state in which a step that fails leaves its file system is kept.
         total: number of steps of all stages.
         states: what there is to copy from: images by reference, finished stages by index.
         stages: ids of the stages of this build, whose snapshots it may take although they are in the making.
+        clone_container: makes a dataset of the present files of a container, by its id.
     """
 
     image_id: str
@@ -101,11 +112,12 @@ class Workshop:
     source: Source
     emit: Emit
     environment: str
-    use_cache: bool
+    cache: CachePolicy
     keep_failed: bool
     total: int
     states: dict[int | str, SnapshotRecord] = field(default_factory=dict)
     stages: list[str] = field(default_factory=list)
+    clone_container: Callable[[str, str], Awaitable[None]] | None = None
 
 
 class Solver:
@@ -114,22 +126,36 @@ class Solver:
     Args:
         stage_id: of the image in the making that gets the stage's dataset, if it needs one.
         start: what FROM means.
+        emit: takes the events of this stage.
+        taken: the steps that an earlier build has taken.
 
     Attributes:
         state: the last good one.
         has_dataset: whether it made the dataset.
     """
 
-    def __init__(self, stage_id: str, start: State, workshop: Workshop, execute: Execute) -> None:
+    def __init__(
+        self,
+        stage_id: str,
+        start: State,
+        workshop: Workshop,
+        execute: Execute,
+        emit: Emit,
+        taken: TakenOver | None = None,
+    ) -> None:
         self._stage_id = stage_id
         self._dataset = f"image/{stage_id}"
         self._shop = workshop
         self._execute = execute
-        self._use_cache = workshop.use_cache
+        self._emit = emit
+        self._taken = taken
+        self._missed = reasons.FRESH if start.fresh else ""
         self._key = start.key
         self._digest: str | None = None
         self._directories: list[WorkdirStep] = []
         self._half_changed: str | None = None
+        self._fresh = start.fresh
+        self._stage = 0
         self.has_dataset = False
         self.state = start
 
@@ -139,31 +165,67 @@ class Solver:
         Raises:
             BuildFailed: a step failed; :attr:`state` is the last good state.
         """
-        for step, place in zip(plan.steps, plan.places, strict=True):
-            await self._shop.emit(StepStarted(step.number, self._shop.total, step.text))
-            started, before = time.monotonic(), self.state.snapshot
-            record = self._record(plan, step, place, before.id if before else None)
+        self._stage = plan.node.stage.index
+        already = await self._take_over(plan) if self._taken else 0
+        for step, place in list(zip(plan.steps, plan.places, strict=True))[already:]:
+            started = time.monotonic()
+            record = await self._begun(plan, step, place)
             try:
                 made = await self._guarded(step)
             except BuildFailed as error:
                 self._failed(record, error, time.monotonic() - started)
                 raise
-            seconds = time.monotonic() - started
-            self._shop.images.add_instruction(
-                replace(
-                    record,
-                    snapshot_id=made.snapshot,
-                    key=self._key,
-                    cached=made.cached,
-                    reason=made.reason,
-                    seconds=seconds,
-                )
-            )
-            await self._shop.emit(
-                StepFinished(step.number, made.snapshot, made.cached, seconds, made.reason)
-            )
+            await self._done(record, made, time.monotonic() - started)
         await self._finish(plan.steps[-1])
         return self.state
+
+    async def _begun(self, plan: StagePlan, step: Step, place: Place) -> InstructionRecord:
+        stage = plan.node.stage
+        name = stage.base.alias or ""
+        await self._emit(StepStarted(step.number, self._shop.total, step.text, stage.index, name))
+        before = self.state.snapshot
+        return self._record(plan, step, place, before.id if before else None)
+
+    async def _done(self, record: InstructionRecord, made: Made, seconds: float) -> None:
+        self._shop.images.add_instruction(
+            replace(
+                record,
+                snapshot_id=made.snapshot,
+                key=self._key,
+                cached=made.cached,
+                reason=made.reason,
+                seconds=seconds,
+            )
+        )
+        await self._emit(
+            StepFinished(record.position, made.snapshot, made.cached, seconds, made.reason)
+        )
+
+    async def _take_over(self, plan: StagePlan) -> int:
+        """Do as if the first steps had been taken, as an earlier build has; how many they are."""
+        assert self._taken is not None
+        images, old = self._shop.images, self._taken.steps
+        found = images.snapshots.get(self._taken.snapshot)
+        assert found is not None
+        key = self._taken.key or names.new_id()
+        for number, (step, place) in enumerate(zip(plan.steps, plan.places, strict=True)):
+            if number == len(old):
+                break
+            record = await self._begun(plan, step, place)
+            self._key, made = old[number].key, Made(old[number].snapshot_id, True, reasons.RESUMED)
+            if number == len(old) - 1:
+                self.state, self._key = State(found, key), key
+                if self._taken.container:
+                    made = Made(await self._adopt(self._taken.container), False, reasons.RESUMED)
+            await self._done(replace(record, before=old[number].before), made, 0.0)
+        return len(old)
+
+    async def _adopt(self, container: str) -> str:
+        """Go on from the files of a container."""
+        assert self._shop.clone_container is not None
+        await self._shop.clone_container(container, self._dataset)
+        self.has_dataset = True
+        return await self._snapshot(self._key, {})
 
     def _record(
         self, plan: StagePlan, step: Step, place: Place, before: str | None
@@ -236,15 +298,18 @@ class Solver:
     async def _made(self, step: Step | None, work: Callable[[], Awaitable[None]]) -> Made:
         """Find the state that bears the key, or make it."""
         images, stages = self._shop.images, self._shop.stages
-        found = images.by_key(self._key, among=stages) if self._use_cache else None
+        number = step.number if step else 0
+        self._missed = self._missed or self._shop.cache.refusal(self._stage, number)
+        found = None if self._missed else images.by_key(self._key, among=stages)
         if found is not None:
             self.state = State(found, self._key)
             self._directories.clear()
             return Made(found.id, True, f"it was made in the build of image {found.image_id}")
         environment = self._shop.environment
         inputs = reasons.inputs(step, self._directories, self._digest, environment)
-        reason = self._why_not(inputs)
-        self._use_cache = False
+        reason = self._missed or self._why_not(inputs)
+        self._fresh = self._fresh or self._missed not in ("", reasons.FOLLOWS)
+        self._missed = self._missed or reasons.FOLLOWS
         parent = self.state.key
         await self._prepare()
         try:
@@ -265,8 +330,6 @@ class Solver:
             self._half_changed = record.id
 
     def _why_not(self, inputs: reasons.Inputs) -> str:
-        if not self._use_cache:
-            return reasons.FOLLOWS if self._shop.use_cache else reasons.NO_CACHE
         known = self._shop.images.following(self.state.key)
         return reasons.miss(inputs, [record.inputs for record in known])
 
@@ -288,7 +351,7 @@ class Solver:
         record = SnapshotRecord(names.new_id(), self._stage_id, self._key, parent, inputs)
         await self._shop.storage.snapshot(Snapshot(self._dataset, record.id))
         self._shop.images.snapshots.insert(record)
-        self.state = State(record, self._key)
+        self.state = State(record, self._key, self._fresh)
         return record.id
 
     async def _add(self, step: AddStep) -> Made:
@@ -337,7 +400,7 @@ class Solver:
             ProcessSpec(args=step.args, env=step.env, cwd=step.cwd, user=step.user)
         )
         async for output in process.output():
-            await self._shop.emit(OutputWritten(output.data, output.stream))
+            await self._emit(OutputWritten(output.data, output.stream, step.number))
         code = await process.wait()
         if code != 0:
             raise BuildFailed(

@@ -22,6 +22,7 @@ _INTERRUPTED = 130
         "klee build -f Dockerfile.debug --build-arg VERSION=1.4 .",
         "klee build --check .",
         "klee build --from web:failed@3f2a -t web .",
+        "klee build --resume web:failed -t web .",
     )
 )
 @click.option("--tag", "-t", default="", metavar="NAME[:TAG]", help="Name of the image.")
@@ -47,6 +48,30 @@ _INTERRUPTED = 130
     help="Build this stage, by name or number, instead of the last one.",
 )
 @click.option("--no-cache", is_flag=True, help="Run every step, though a snapshot of it exists.")
+@click.option(
+    "--no-cache-filter",
+    multiple=True,
+    metavar="STAGE[,STAGE]",
+    help="Run every step of these stages, by name or number. Repeatable.",
+)
+@click.option(
+    "--cache-from-step",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Take steps from the cache up to step N, and run those after it.",
+)
+@click.option(
+    "--resume",
+    default="",
+    metavar="IMAGE|CONTAINER",
+    help="Go on with a build that failed, from its last good step, a snapshot, or a container's files.",
+)
+@click.option(
+    "--parallel",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Build at most N stages at a time; the default is the cores of kleened's host.",
+)
 @click.option(
     "--explain", is_flag=True, help="Say of each step why it was or was not in the cache."
 )
@@ -109,6 +134,11 @@ def build_config(options: dict[str, Any]) -> dict[str, Any]:
         "no_cache": options["no_cache"],
         "target": options["target"],
         "check": options["check"],
+        "no_cache_filter": list(options["no_cache_filter"]),
+        "cache_last_step": options["cache_from_step"],
+        "parallel": options["parallel"] or 0,
+        "ordered": True,
+        "resume": options["resume"],
         "container_config": container,
         "networks": [endpoint(network, "", options["ip"], options["ip6"])] if network else [],
     }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -75,6 +76,8 @@ class Typed:
     def __init__(self, link: Link, kind: Kind) -> None:
         self._link = link
         self._kind = kind
+        self._step = 0
+        self._order = asyncio.Lock()
 
     async def begin(self) -> None:
         if self._kind in _OF_PROCESSES:
@@ -85,7 +88,11 @@ class Typed:
             case events.Started():
                 await self._send(stream.Starting(event.image_id))
             case events.StepStarted():
-                await self._send(stream.StepStarted(event.number, event.total, event.instruction))
+                await self._send(
+                    stream.StepStarted(
+                        event.number, event.total, event.instruction, event.stage, event.stage_name
+                    )
+                )
             case events.StepFinished():
                 await self._send(
                     stream.StepFinished(
@@ -97,7 +104,7 @@ class Typed:
                     )
                 )
             case events.OutputWritten():
-                await self._binary(event.stream, event.data)
+                await self._step_output(event)
             case events.Warned():
                 await self._send(msgspec.convert(asdict(event), stream.Warned))
             case events.ProgressMade():
@@ -141,6 +148,14 @@ class Typed:
 
     async def _send(self, message: stream.ServerMessage) -> None:
         await self._link.send(msgspec.json.encode(message).decode())
+
+    async def _step_output(self, event: events.OutputWritten) -> None:
+        """Output of a build, told apart if the steps of several stages write at the same time."""
+        async with self._order:
+            if event.step != self._step:
+                self._step = event.step
+                await self._send(stream.OutputOf(event.step))
+            await self._binary(event.stream, event.data)
 
     async def _binary(self, direction: Direction, data: bytes) -> None:
         mark = bytes([stream.STDOUT if direction == "stdout" else stream.STDERR])

@@ -1,4 +1,4 @@
-"""The stages of a build, one after the other: a row, a solver and a build container for each.
+"""The stages of a build, several at a time: a row, a solver and a build container for each.
 
 Every stage that has to change a file has a dataset and a row of its own. The row of the last stage is the
 image's; the others stay unseen for as long as an image refers to a state in them. That is as long as the
@@ -7,11 +7,16 @@ image that they were made for stays, for its instructions are those of all its s
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kleene.build.config import ImageConfig
 from kleene.build.events import BuildFailed
+from kleene.build.ordering import InOrder
+from kleene.build.resuming import Resumption
+from kleene.build.schedule import Schedule
 from kleene.build.solver import EMPTY, Solver, State, Workshop
 from kleene.build.stage_plan import StagePlan
 from kleene.build.stages import SCRATCH
@@ -28,6 +33,7 @@ class Stages:
     Args:
         image: the image in the making.
         undo: takes the rows and datasets away, unless :meth:`keep` is called.
+        resumption: the build to go on with, if there is one.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class Stages:
         workshop: Workshop,
         image: ImageRecord,
         undo: contextlib.AsyncExitStack,
+        resumption: Resumption | None = None,
     ) -> None:
         self._services = services
         self._core = services.core
@@ -44,21 +51,63 @@ class Stages:
         self._shop = workshop
         self._image = image
         self._undo = undo
+        self._resumption = resumption
         self._states: dict[int, State] = {}
+        self._ends: dict[int, tuple[State, ImageConfig]] = {}
         self._last: tuple[State, ImageConfig] | None = None
+        self._order: InOrder | None = None
 
-    async def build(self, plan: StagePlan, *, is_last: bool) -> None:
-        """Build a stage.
+    async def build(self, plans: Sequence[StagePlan], parallel: int) -> None:
+        """Build all stages; the last one becomes the image. When one fails, the others are given up.
+
+        Args:
+            parallel: how many at a time.
 
         Raises:
             BuildFailed: a step failed.
         """
+        by_index = {plan.node.stage.index: plan for plan in plans}
+        schedule = Schedule([plan.node for plan in plans], parallel)
+        if self._config.ordered:
+            self._order = InOrder(self._shop.emit, list(by_index))
+        running: dict[asyncio.Task[None], int] = {}
+        try:
+            while True:
+                for index in schedule.begin():
+                    plan = by_index[index]
+                    running[asyncio.create_task(self._build(plan, plan is plans[-1]))] = index
+                if not running:
+                    break
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in sorted(done, key=lambda task: list(by_index).index(running[task])):
+                    await self._finished(task, running[task])
+                    schedule.finish(running.pop(task))
+        finally:
+            await _end(running)
+        self._last = self._ends[plans[-1].node.stage.index]
+
+    async def _finished(self, task: asyncio.Task[None], index: int) -> None:
+        """Take the outcome of a stage."""
+        try:
+            task.result()
+        except BuildFailed:
+            self._last = self._ends[index]
+            if self._order is not None:
+                await self._order.stop_at(index)
+            raise
+        if self._order is not None:
+            await self._order.finish(index)
+
+    async def _build(self, plan: StagePlan, is_last: bool) -> None:
         start = self._start(plan)
+        index = plan.node.stage.index
         record = self._image if is_last else self._begin(start)
         self._shop.stages.append(record.id)
         options = self._config.container_config
         container = BuildContainer(self._services, record, record, options, self._config.networks)
-        solver = Solver(record.id, start, self._shop, container.execute)
+        emit = self._shop.emit if self._order is None else self._order.of(index)
+        taken = self._resumption.of(plan) if self._resumption is not None else None
+        solver = Solver(record.id, start, self._shop, container.execute, emit, taken)
         try:
             async with container:
                 state = await solver.solve(plan)
@@ -67,10 +116,9 @@ class Stages:
             error.snapshot = None if solver.state is start or good is None else good.id
             raise
         finally:
-            self._last = solver.state, plan.outcome.config
+            self._ends[index] = solver.state, plan.outcome.config
             if not is_last and not solver.has_dataset:
                 self._drop(record)
-        index = plan.node.stage.index
         self._states[index] = state
         assert state.snapshot is not None
         self._shop.states[index] = state.snapshot
@@ -95,12 +143,12 @@ class Stages:
         snapshot = self._shop.states[str(base)]
         return State(snapshot, snapshot.id)
 
-    def keep(self, name: str | None, tag: str | None) -> bool:
+    async def keep(self, name: str | None, tag: str | None) -> bool:
         """Make the image of what was reached; whether there is something that an image can be made of."""
-        assert self._last is not None
-        state, config = self._last
-        if state.snapshot is None:
+        if self._last is None or self._last[0].snapshot is None:
             return False
+        state, config = self._last
+        assert state.snapshot is not None
         finished = replace(
             self._image,
             name=name,
@@ -115,4 +163,18 @@ class Stages:
         others = [stage for stage in self._shop.stages if stage != self._image.id]
         self._core.images.finish(finished, others)
         self._undo.pop_all()
+        # A stage that was given up in its first step has left a dataset that nothing refers to.
+        await making.collect(self._core)
         return True
+
+
+async def _end(tasks: dict[asyncio.Task[None], int]) -> None:
+    """Cancel what still runs, and wait until it has tidied up, even if this is cancelled meanwhile."""
+    for task in tasks:
+        task.cancel()
+    while left := [task for task in tasks if not task.done()]:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait(left)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()

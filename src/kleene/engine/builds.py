@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
+import os
 import tempfile
 from collections.abc import Sequence
 from typing import IO
@@ -14,6 +16,7 @@ import msgspec
 from kleene import names
 from kleene.build import plan as planning
 from kleene.build.adding import RemoteFile
+from kleene.build.cachepolicy import cache_policy
 from kleene.build.config import ImageConfig
 from kleene.build.context import Context
 from kleene.build.digests import MemoryDigests
@@ -22,7 +25,7 @@ from kleene.build.solver import Workshop
 from kleene.build.stages import SCRATCH, StageNode
 from kleene.dockerfile.document import Dockerfile, Stage, read_dockerfile
 from kleene.dockerfile.source import DockerfileError, Source
-from kleene.engine import checks, lookup, making
+from kleene.engine import checks, lookup, making, resumed
 from kleene.engine.build_container import Services
 from kleene.engine.build_stages import Stages
 from kleene.engine.core import Core
@@ -70,6 +73,13 @@ class Builds:
                 await self._check(config, dockerfile, warnings, emit)
                 return ""
             checks.refuse(dockerfile, warnings)
+            policy = cache_policy(
+                dockerfile,
+                use=not config.no_cache,
+                filters=config.no_cache_filter,
+                last_step=config.cache_last_step,
+            )
+            resumption = resumed.find(self._core, config.resume) if config.resume else None
             bases, plan = await self._plan(config, dockerfile)
             emit = checks.at_their_steps(emit, warnings, plan)
             undo = await stack.enter_async_context(contextlib.AsyncExitStack())
@@ -88,23 +98,23 @@ class Builds:
                 source=dockerfile.source,
                 emit=_quiet(emit) if config.quiet else emit,
                 environment=_cache_environment(config),
-                use_cache=not config.no_cache,
+                cache=policy,
                 keep_failed=not config.cleanup,
                 total=len(plan.steps),
                 states={str(reference): found[1] for reference, found in bases.items()},
+                clone_container=functools.partial(resumed.clone, self._core),
             )
-            stages = Stages(self._services, config, workshop, record, undo)
+            stages = Stages(self._services, config, workshop, record, undo, resumption)
             name, tag = nametag or (None, None)
             try:
                 for warning in plan.warnings:
                     await workshop.emit(Warned(warning))
-                for stage in plan.stages:
-                    await stages.build(stage, is_last=stage is plan.stages[-1])
+                await stages.build(plan.stages, _parallel(config))
             except BuildFailed as error:
-                if not config.cleanup and stages.keep(name, name and "failed"):
+                if not config.cleanup and await stages.keep(name, name and "failed"):
                     error.image_id = record.id
                 raise
-            stages.keep(name, tag)
+            await stages.keep(name, tag)
         return record.id
 
     async def _check(
@@ -180,6 +190,16 @@ class Builds:
                         raise
                     raise word.error(error.message, error.hint) from error
         return found
+
+
+def _parallel(config: ImageBuildConfig) -> int:
+    """How many stages are built at a time."""
+    # Two build containers cannot have the same address, or publish the same ports.
+    if any(e.ip_address or e.ip_address6 for e in config.networks):
+        return 1
+    if config.container_config.public_ports:
+        return 1
+    return config.parallel or len(os.sched_getaffinity(0))
 
 
 def _write(file: IO[bytes], data: bytes) -> None:

@@ -66,7 +66,7 @@ class Containers:
         image, snapshot = lookup.image(self._core.images, config.image)
         record = await self.describe(config, image)
         own = anonymous_mounts(record, image.settings.volumes)
-        record = replace(record, mounts=[*record.mounts, *own])
+        record = replace(record, mounts=[*record.mounts, *own], snapshot=snapshot.id)
         async with contextlib.AsyncExitStack() as undo:
             self._insert(record)
             undo.callback(self._store.containers.delete, record.id)

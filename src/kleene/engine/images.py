@@ -97,9 +97,7 @@ class Images:
 
     async def collect(self) -> None:
         """Take away the datasets of removed images that nothing refers to any more."""
-        while unreferenced := self._store.unreferenced():
-            for record in unreferenced:
-                await making.destroy(self._core, record)
+        await making.collect(self._core)
 
     async def list(self) -> list[Image]:
         """All images, oldest first."""

@@ -38,3 +38,10 @@ async def destroy(core: Core, record: ImageRecord) -> None:
     """Take away an image's dataset with its snapshots, then its row."""
     await core.platform.storage.destroy(record.dataset)
     core.images.images.delete(record.id)
+
+
+async def collect(core: Core) -> None:
+    """Take away the datasets of removed images that nothing refers to any more."""
+    while unreferenced := core.images.unreferenced():
+        for record in unreferenced:
+            await destroy(core, record)

@@ -30,6 +30,7 @@ class Origins(contextlib.AsyncExitStack):
         self._core = core
         self._digests = digests
         self._contexts: dict[str, Context] = {}
+        self._lock = asyncio.Lock()
 
     async def digest(self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]) -> str:
         """The digest of what these sources take.
@@ -48,7 +49,9 @@ class Origins(contextlib.AsyncExitStack):
         self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]
     ) -> Selection:
         """What these sources take; ``name``: what the user calls the snapshot."""
-        return await (await self._context(snapshot, name)).select(sources)
+        async with self._lock:  # several stages may ask for the same
+            context = await self._context(snapshot, name)
+        return await context.select(sources)
 
     async def _context(self, snapshot: SnapshotRecord, name: str) -> Context:
         if snapshot.id not in self._contexts:

@@ -24,6 +24,7 @@ class ContainerRecord:
     Attributes:
         wanted: a user has started its command and has not stopped it since.
         started, finished: when it came up and went down last; ``""`` before the first time.
+        snapshot: that it was cloned from.
         health: since it is up; as of the last change.
     """
 
@@ -56,6 +57,7 @@ class ContainerRecord:
     started: str = ""
     finished: str = ""
     health: Health = field(default_factory=Health)
+    snapshot: str = ""
 
     @property
     def is_build(self) -> bool:

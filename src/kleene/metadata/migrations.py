@@ -92,7 +92,8 @@ CREATE TABLE containers (
     restart_count  INTEGER NOT NULL,
     started        TEXT NOT NULL,
     finished       TEXT NOT NULL,
-    health         TEXT NOT NULL
+    health         TEXT NOT NULL,
+    snapshot       TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE execs (

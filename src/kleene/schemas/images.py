@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -76,6 +76,12 @@ class ImageBuildConfig(msgspec.Struct):
         no_cache: run every step, whatever the cache holds.
         target: name or number of the stage to build; ``""`` is the last one.
         check: tell the warnings of the Dockerfile, and build nothing.
+        no_cache_filter: names or numbers of stages whose steps are run, whatever the cache holds.
+        cache_last_step: number of the last step that may be taken from the cache; ``None`` is all.
+        parallel: how many stages are built at a time; 0 is one for each core of the daemon's host.
+        ordered: tell stages that are built at the same time one after the other.
+        resume: a failed image, ``IMAGE[@SNAPSHOT]``, or a container made from one: the steps before its state
+            are taken over, as far as the Dockerfile still has them; ``""`` begins anew.
     """
 
     context: str
@@ -89,6 +95,11 @@ class ImageBuildConfig(msgspec.Struct):
     no_cache: bool = False
     target: str = ""
     check: bool = False
+    no_cache_filter: list[str] = []
+    cache_last_step: int | None = None
+    parallel: Annotated[int, msgspec.Meta(ge=0)] = 0
+    ordered: bool = False
+    resume: str = ""
 
 
 class ImageCreateConfig(msgspec.Struct):

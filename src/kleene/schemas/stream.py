@@ -46,11 +46,24 @@ class Starting(msgspec.Struct, tag="starting"):
 
 
 class StepStarted(msgspec.Struct, tag="step_started"):
-    """Step ``number`` of ``total`` (from 1) begins; ``instruction`` is its source text."""
+    """Step ``number`` of ``total`` (from 1) begins; ``instruction`` is its source text.
+
+    Attributes:
+        stage, stage_name: index of its stage, from 0, and its name, if it has one. Several stages may be in
+            work at the same time.
+    """
 
     number: int
     total: int
     instruction: str
+    stage: int = 0
+    stage_name: str = ""
+
+
+class OutputOf(msgspec.Struct, tag="output_of"):
+    """The output that follows, until the next of these, is that of step ``number``."""
+
+    number: int
 
 
 class StepFinished(msgspec.Struct, tag="step_finished", omit_defaults=True):
@@ -163,5 +176,7 @@ class Signal(msgspec.Struct, tag="signal"):
     name: str
 
 
-ServerMessage = Starting | StepStarted | StepFinished | Progress | Warned | Closing | Failed
+ServerMessage = (
+    Starting | StepStarted | OutputOf | StepFinished | Progress | Warned | Closing | Failed
+)
 ClientMessage = Resize | EndOfInput | Signal

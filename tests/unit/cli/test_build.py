@@ -68,7 +68,8 @@ def test_build_sends_the_configuration(
     daemon.stream("/images/build", _success)
     klee(
         *"image build sub -f D -t web:1 --build-arg A=1 --build-arg TOKEN --build-arg NONE".split(),
-        *"--from base@3f --no-cache --target app --rm -n net --ip 10.0.0.3 -e E=2 -u app".split(),
+        *"--from base@3f --no-cache --target app --rm --parallel 3".split(),
+        *"-n net --ip 10.0.0.3 -e E=2 -u app".split(),
     )
     body = daemon.requests[0].body
     container = body.pop("container_config")
@@ -82,6 +83,11 @@ def test_build_sends_the_configuration(
         "no_cache": True,
         "target": "app",
         "check": False,
+        "no_cache_filter": [],
+        "cache_last_step": None,
+        "parallel": 3,
+        "ordered": True,
+        "resume": "",
         "networks": [
             {"container": "", "network": "net", "ip_address": "10.0.0.3", "ip_address6": "<auto>"}
         ],

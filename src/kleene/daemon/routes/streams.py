@@ -15,7 +15,7 @@ from litestar.params import JSONBody
 from kleene.build.events import Emit, Event, Started
 from kleene.daemon.facade import EngineFacade
 from kleene.daemon.routes.common import ContainerRef, Engine
-from kleene.daemon.stream_protocols import Reporter
+from kleene.daemon.stream_protocols import Documented, Reporter
 from kleene.daemon.streams import Inputs, Streams, relay, serve
 from kleene.schemas.common import ErrorResponse
 from kleene.schemas.containers import WaitConfig
@@ -90,6 +90,8 @@ async def image_build(socket: Socket, engine: Engine, streams: NamedDependency[S
     """Build an image; a client that goes away cancels the build."""
 
     async def operation(config: ImageBuildConfig, reporter: Reporter, _: Inputs) -> Closing:
+        # The documented protocol cannot tell whose output it is.
+        config.ordered = config.ordered or isinstance(reporter, Documented)
         emit = only_started(reporter.event) if config.quiet else reporter.event
         image_id = await engine.images.build(config, emit)
         return Closing(message="checked" if config.check else "image created", data=image_id)
