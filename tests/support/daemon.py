@@ -73,6 +73,8 @@ class Daemon:
     pool_size: str = _POOL
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="kleene-test-")))
     process: subprocess.Popen[bytes] | None = None
+    port: int | None = None
+    """Of the loopback interface, where the API is served too."""
 
     @property
     def root(self) -> Path:
@@ -99,7 +101,7 @@ class Daemon:
         config = self.home / "config.yaml"
         config.write_text(
             f"kleene_root: {self.root}\n"
-            f"api_listening_sockets:\n  - address: http://{self.socket}\n"
+            f"api_listening_sockets:\n  - address: http://{self.socket}\n{self._tcp()}"
             f"pool_size: {self.pool_size}\n"
         )
         with (self.home / "log").open("ab") as log:
@@ -110,6 +112,9 @@ class Daemon:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def _tcp(self) -> str:
+        return f"  - http://127.0.0.1:{self.port}\n" if self.port else ""
 
     def start(self) -> None:
         """Start it and wait until it accepts connections."""
