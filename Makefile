@@ -1,7 +1,7 @@
 # Every target makes the checkout ready first (scripts/setup): a fresh clone needs python3, make and apt.
 BIN := .venv/bin
 
-.PHONY: help setup check lint test demo demo-clean bench lock format clean
+.PHONY: help setup check lint test demo demo-clean bench docs lock format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ demo-clean: ## Stop the demo's daemon and remove all that it made
 bench: ## Compare with podman, buildah and Docker on this machine; writes bench/results.md; needs root
 	@scripts/setup bench
 	@$(BIN)/python -m bench
+
+docs: ## Write the reference pages and the manual pages from the code
+	$(BIN)/python -m scripts.reference
 
 lock: ## Write the lock files from what is installed in .venv
 	$(BIN)/python scripts/lock.py

@@ -16,6 +16,14 @@ class Command(click.Command):
         super().__init__(*args, **attrs)
         self.examples = examples
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Begin to run the command, or to complete its command line: then names are asked for."""
+        if extra.get("resilient_parsing"):
+            from kleene.cli.completion import attach
+
+            attach(self.params)
+        return super().make_context(*args, **extra)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
         write_examples(formatter, self.examples)
@@ -39,17 +47,17 @@ class LazyGroup(click.Group):
         **attrs: Any,
     ) -> None:
         super().__init__(*args, **attrs)
-        self._targets = targets
-        self._shortcuts = shortcuts or {}
-        self._examples = examples
+        self.targets = targets
+        self.shortcuts = shortcuts or {}
+        self.examples = examples
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands."""
-        return [*self._targets, *self._shortcuts]
+        return [*self.targets, *self.shortcuts]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; ``None`` if there is none of that name."""
-        path = self._targets.get(cmd_name) or self._shortcuts.get(cmd_name)
+        path = self.targets.get(cmd_name) or self.shortcuts.get(cmd_name)
         if path is None:
             return None
         module, _, attribute = path.partition(":")
@@ -74,7 +82,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, then the shortcuts."""
-        for title, targets in (("Commands", self._targets), ("Shortcuts", self._shortcuts)):
+        for title, targets in (("Commands", self.targets), ("Shortcuts", self.shortcuts)):
             commands = [(name, self.get_command(ctx, name)) for name in targets]
             rows = [(name, c.get_short_help_str(70)) for name, c in commands if c is not None]
             if rows:
@@ -83,7 +91,7 @@ class LazyGroup(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
-        write_examples(formatter, self._examples)
+        write_examples(formatter, self.examples)
 
 
 class UsageError(click.UsageError):

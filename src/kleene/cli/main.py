@@ -23,7 +23,7 @@ from kleene.errors import KleeneError
 
 INTERRUPTED = 130
 
-_SHORTCUTS = {
+SHORTCUTS = {
     "build": "build:build",
     "create": "container:create",
     "exec": "execution:exec_",
@@ -65,8 +65,9 @@ _SHORTCUTS = {
         "config": "groups:config",
         "version": "system:version",
         "info": "system:info",
+        "completion": "completion:completion",
     },
-    shortcuts=_SHORTCUTS,
+    shortcuts=SHORTCUTS,
     examples=(
         "klee image create -t Debian fetch-auto",
         "klee build -t web .",

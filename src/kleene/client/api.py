@@ -171,7 +171,7 @@ class Client(JsonClient):
         return _decode(super().info(), Info)
 
     def _open_stream(self, target: str, config: Body) -> Stream:
-        return Stream(self._address, self._tls, target, encode(config), _decode_message)
+        return Stream(self._address, self._tls, target, encode(config), decode_message)
 
 
 def _decode(answer: Any, wanted: type[T]) -> T:
@@ -184,5 +184,6 @@ def _decode(answer: Any, wanted: type[T]) -> T:
         ) from error
 
 
-def _decode_message(text: str) -> ServerMessage:
+def decode_message(text: str) -> ServerMessage:
+    """A message of a stream, of its JSON text."""
     return cast(ServerMessage, msgspec.json.decode(text, type=cast(Any, ServerMessage)))

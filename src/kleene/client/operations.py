@@ -334,7 +334,7 @@ class JsonClient:
     ) -> None:
         self._address = parse_address(host)
         self._tls = tls or Tls()
-        self._http = HttpConnection(self._address, self._tls, timeout)
+        self._http = self._connection(timeout)
         self.containers = Containers(self._call, self._open_stream, self._http)
         self.execs = Execs(self._call, self._open_stream)
         self.images = Images(self._call, self._open_stream)
@@ -365,6 +365,9 @@ class JsonClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _connection(self, timeout: float | None) -> HttpConnection:
+        return HttpConnection(self._address, self._tls, timeout)
 
     def _call(
         self,

@@ -12,13 +12,14 @@ import json
 import select
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kleene.client import http1, websocket
 from kleene.client.address import Address
-from kleene.client.failures import DaemonFault, connection_lost, not_understood, request_failed
+from kleene.client.failures import connection_lost, not_understood, request_failed
+from kleene.client.incoming import Incoming, check_accepted
+from kleene.client.incoming import Output as Output
 from kleene.client.transport import Tls, connect, request_headers
-from kleene.errors import KleeneError
 from kleene.schemas.constants import CLOSE_DONE, STDIN, SUBPROTOCOL
 
 if TYPE_CHECKING:
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 65536
 _SWITCHING = 101
-_LAST = ("closing", "failed")
-
-
-class Output(NamedTuple):
-    """Bytes that a process wrote, on ``STDOUT`` or ``STDERR``."""
-
-    stream: int
-    data: bytes
 
 
 class Stream:
@@ -56,10 +49,9 @@ class Stream:
         decode: Callable[[str], Any] = json.loads,
     ) -> None:
         self._address = address
-        self._decode = decode
-        self._frames = websocket.Frames()
+        self._incoming = Incoming(address, decode, self._send)
         self._backlog = bytearray()
-        self.ended = False
+        self._closed = False
         self._socket = connect(address, tls)
         self._again = _would_block(address.tls)
         try:
@@ -88,15 +80,12 @@ class Stream:
     def _check_accepted(self, answer: http1.Answer, key: str) -> None:
         if answer.read_final_head() != _SWITCHING:
             raise request_failed(self._address, answer.status, b"".join(answer.body()))
-        expected = websocket.expected_accept(key)
-        # It is our turn to speak: nothing but the head may have come.
-        if answer.headers.get("sec-websocket-accept") != expected or answer.rest:
-            raise not_understood(self._address)
-        if answer.headers.get("sec-websocket-protocol") != SUBPROTOCOL:
-            raise DaemonFault(
-                f"the daemon at '{self._address.where}' does not speak '{SUBPROTOCOL}'",
-                hint="its version does not fit this klee: klee version",
-            )
+        check_accepted(self._address, answer, key)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self._closed or self._incoming.ended
 
     def fileno(self) -> int:
         """The socket's descriptor, to wait on."""
@@ -141,7 +130,7 @@ class Stream:
     def read(self) -> Iterator[Any]:
         """What has arrived, without waiting for more."""
         for data in self._receive():
-            yield from self._events(data)
+            yield from self._incoming.events(data)
 
     def __iter__(self) -> Iterator[Any]:
         while not self.ended:
@@ -161,7 +150,7 @@ class Stream:
         with contextlib.suppress(OSError):
             self._socket.send(websocket.close_frame(CLOSE_DONE))
         self._socket.close()
-        self.ended = True
+        self._closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -194,45 +183,6 @@ class Stream:
             yield b""
         except OSError as error:
             raise connection_lost(self._address, error) from error
-
-    def _events(self, data: bytes) -> Iterator[Any]:
-        if not data:
-            raise connection_lost(self._address)
-        try:
-            for message in self._frames.messages(data):
-                yield from self._on_message(message)
-                if self.ended:
-                    return
-        except websocket.NotWebSocket as error:
-            raise not_understood(self._address) from error
-
-    def _on_message(self, message: websocket.Message) -> Iterator[Any]:
-        if message.opcode == websocket.BINARY:
-            if len(message.data) > 1:
-                yield Output(message.data[0], message.data[1:])
-        elif message.opcode == websocket.TEXT:
-            yield self._on_text(message.data)
-        elif message.opcode == websocket.PING:
-            self._send(websocket.PONG, message.data)
-        elif message.opcode == websocket.CLOSE:
-            raise self._closed_early(message.data)
-
-    def _on_text(self, data: bytes) -> Any:
-        try:
-            text = data.decode()
-            plain = json.loads(text)
-            kind = plain["type"]
-            message = plain if self._decode is json.loads else self._decode(text)
-        except (ValueError, KeyError, TypeError) as error:
-            raise not_understood(self._address) from error
-        self.ended = kind in _LAST
-        return message
-
-    def _closed_early(self, data: bytes) -> KleeneError:
-        reason = data[2:].decode(errors="replace")  # after the code
-        if not reason:
-            return connection_lost(self._address)
-        return DaemonFault(f"the daemon ended the stream: {reason}")
 
 
 def _would_block(tls: bool) -> tuple[type[OSError], ...]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0
 _CHUNK = 65536
 _CONTINUE = 100
-_UPLOAD = [
+UPLOAD = [
     ("Transfer-Encoding", "chunked"),
     ("Expect", "100-continue"),
     ("Content-Type", "application/x-tar"),
@@ -67,7 +67,7 @@ def connect(address: Address, tls: Tls) -> socket.socket:
         DaemonUnreachable: nobody listens, access is denied, the name is unknown, TLS failed.
         InvalidInput: a TLS file cannot be used.
     """
-    context = _tls_context(tls) if address.tls else None
+    context = tls_context(tls) if address.tls else None
     try:
         sock = _open_socket(address)
         try:
@@ -92,7 +92,8 @@ def _open_socket(address: Address) -> socket.socket:
     return sock
 
 
-def _tls_context(tls: Tls) -> ssl.SSLContext:
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """What ``tls`` says, loaded. Raises InvalidInput if a file cannot be used."""
     import ssl
 
     if tls.key is not None and tls.cert is None:
@@ -151,7 +152,7 @@ class HttpConnection:
         """
         sock = self._ready_socket()
         try:
-            sock.sendall(self._encode(method, target, body))
+            sock.sendall(self.encode(method, target, body))
             if meanwhile is not None:
                 meanwhile()
             answer = http1.Answer(lambda: sock.recv(_CHUNK))
@@ -179,7 +180,7 @@ class HttpConnection:
         sock = self._ready_socket()
         answer = http1.Answer(lambda: sock.recv(_CHUNK))
         try:
-            sock.sendall(self._head("PUT", target, _UPLOAD))
+            sock.sendall(self.head("PUT", target, UPLOAD))
             if answer.read_head() == _CONTINUE:
                 _send_body(sock, chunks)
                 answer.read_final_head()
@@ -203,7 +204,7 @@ class HttpConnection:
         sock = self._ready_socket()
         answer = http1.Answer(lambda: sock.recv(_CHUNK))
         try:
-            sock.sendall(self._encode("GET", target, None))
+            sock.sendall(self.encode("GET", target, None))
             if answer.read_final_head() != 200:
                 body = b"".join(answer.body())
                 raise request_failed(self._address, answer.status, body)
@@ -229,13 +230,15 @@ class HttpConnection:
         self._socket.settimeout(self._timeout)
         return self._socket
 
-    def _encode(self, method: str, target: str, body: bytes | None) -> bytes:
+    def encode(self, method: str, target: str, body: bytes | None) -> bytes:
+        """A whole request."""
         headers = [("Content-Length", str(len(body or b"")))]
         if body is not None:
             headers.append(("Content-Type", "application/json"))
-        return self._head(method, target, headers) + (body or b"")
+        return self.head(method, target, headers) + (body or b"")
 
-    def _head(self, method: str, target: str, headers: list[tuple[str, str]]) -> bytes:
+    def head(self, method: str, target: str, headers: list[tuple[str, str]]) -> bytes:
+        """A request up to its body."""
         common = [*request_headers(self._address), ("Accept", "application/json")]
         return http1.head(method, target, common + headers)
 

@@ -31,7 +31,7 @@ _log = logging.getLogger("kleened")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Exits 0 when it was told to stop, 1 when it could not run, 2 for wrong usage."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
 
     def load() -> Config:
         return load_config(options.config, root=options.root, hosts=options.host)
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(_told(error))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(prog="kleened", description="The daemon of Kleene.")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help=f"configuration file (default: {DEFAULT_FILE})"

@@ -10,7 +10,10 @@ import pytest
 
 from tests.unit.client.scripted import Peer, ScriptedDaemon
 
-DEAR = ("msgspec", "rich", "asyncio", "litestar", "h11", "wsproto", "yaml")
+DEAR = (
+    *("msgspec", "rich", "asyncio", "litestar", "h11", "wsproto", "yaml"),
+    *("httpx", "pydantic", "websockets", "uvicorn"),
+)
 DEAR_TO_LISTS = (*DEAR, "hashlib", "ssl", "urllib.parse", "pathlib", "secrets")
 
 
@@ -24,6 +27,22 @@ def _imported(*arguments: str) -> set[str]:
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
     )
     return set(done.stderr.split())
+
+
+MOST = 100
+"""How many modules a listing may import: of the standard library, of click and of Kleene."""
+
+
+def test_a_listing_imports_few_modules(daemon: ScriptedDaemon) -> None:
+    daemon.answer("GET", "/containers/list?all=false", [])
+    bare = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = _imported("--host", daemon.host, "lsc") - set(bare.stdout.split())
+    assert len(imported) <= MOST, sorted(imported)
 
 
 @pytest.mark.parametrize("command", ["lsc", "lsi", "rmc x", "stop x", "isc x"])
