@@ -379,7 +379,9 @@ def test_every_miss_is_explained(build: Build, context: Path) -> None:
     follows = "--> not cached: a step before it was not in the cache"
     assert reasons("--build-arg", "a=2")[1:] == ["--> not cached: variable 'a' changed", follows]
     (context / "file").write_text("2")
-    assert reasons() == ["--> not cached: the files changed", follows, follows]
+    assert reasons() == ["--> not cached: the files changed: 'file' (content)", follows, follows]
+    (context / "file").chmod(0o600)
+    assert reasons()[0] == "--> not cached: the files changed: 'file' (mode)"
     assert reasons("--no-cache") == ["--> not cached: the cache was not asked"] * 3
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
+from kleene.build import manifests
 from kleene.host import filedata, inroot
 from kleene.host.treewalk import Entry, Signature, changed, signature
 
@@ -47,11 +48,20 @@ class MemoryDigests:
 
 
 def tree_digest(
-    root: int, path: str, entries: Iterable[Entry], digests: FileDigests, *, owners: bool = False
+    root: int,
+    path: str,
+    entries: Iterable[Entry],
+    digests: FileDigests,
+    *,
+    owners: bool = False,
+    lines: list[bytes] | None = None,
 ) -> bytes:
     """SHA-256 over the entries of ``path``: names, types, modes, link targets, contents.
 
     Times are left out, and owners unless asked for: a fresh checkout of the same files has the same digest.
+
+    Args:
+        lines: takes the entries of a manifest.
 
     Raises:
         Conflict: a file changed since it was listed.
@@ -69,6 +79,8 @@ def tree_digest(
         total.update(b"%o %o %d %d\n%b%b" % (kind, mode, len(name), len(content), name, content))
         if owners:
             total.update(b"%d %d\n" % (entry.stat.st_uid, entry.stat.st_gid))
+        if lines is not None:
+            lines.append(manifests.line(entry, mode, content, owner=owners))
     return total.digest()
 
 

@@ -7,7 +7,7 @@ the user wrote is kept twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from kleene.build.steps import AddStep, CopyStep, RunStep, Step, WorkdirStep
 
@@ -17,6 +17,7 @@ NO_CACHE = "the cache was not asked"
 NO_CACHE_FOR_STAGE = "the cache was not asked for this stage"
 FRESH = "what it starts from was made without asking the cache"
 FOLLOWS = "a step before it was not in the cache"
+GONE = "it was built before, and its snapshot has been removed since"
 RESUMED = "taken over from the build that is resumed"
 NEW = "nothing was built from this state before"
 
@@ -54,17 +55,31 @@ def inputs(
     return found
 
 
-def miss(wanted: Mapping[str, str], earlier: Iterable[Mapping[str, str]]) -> str:
-    """Why a state is not in the cache.
+def nearest_of(
+    wanted: Mapping[str, str], earlier: Sequence[Mapping[str, str]]
+) -> tuple[int, list[str]] | None:
+    """The first of those that differ least, and the names of what differs; ``None``: there are none.
 
     Args:
         earlier: what states that follow the same state were made of.
     """
     differences = [_different(wanted, known) for known in earlier]
     if not differences:
-        return NEW
-    nearest = min(differences, key=len)
-    names = nearest[:_SHOWN] + ["more"] * (len(nearest) > _SHOWN)
+        return None
+    return min(enumerate(differences), key=lambda found: len(found[1]))
+
+
+def miss(nearest: Sequence[str], files: str = "") -> str:
+    """Why a state is not in the cache.
+
+    Args:
+        nearest: the names of what differs.
+        files: which files do.
+    """
+    if nearest and files:
+        text = miss(nearest)
+        return f"{text}: {files}"
+    names = [*nearest[:_SHOWN], *["more"] * (len(nearest) > _SHOWN)]
     text = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
     return f"{text} changed" if text else NEW
 

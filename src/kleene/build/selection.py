@@ -6,7 +6,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kleene.build.digests import FileDigests, tree_digest
 from kleene.errors import InvalidInput
@@ -38,12 +38,14 @@ class Selection:
 
     Attributes:
         owners: whether the owners of the files count.
+        lines: entries of its manifest, once :meth:`digest` has been asked for.
     """
 
     root: int
     sources: tuple[Source, ...]
     digests: FileDigests
     owners: bool = False
+    lines: list[bytes] = field(default_factory=list, repr=False, compare=False)
 
     async def digest(self) -> str:
         """SHA-256 in hex over all that is taken, as it arrives in the image: names, types, modes, contents.
@@ -90,6 +92,7 @@ class Selection:
 
     def _digest(self, stop: Stop) -> str:
         total = hashlib.sha256()
+        self.lines.clear()
         for source in self.sources:
             name = b"" if source.is_directory else os.fsencode(source.name)
             total.update(b"%d %d\n%b" % (source.is_directory, len(name), name))
@@ -101,7 +104,8 @@ class Selection:
         return total.hexdigest()
 
     def _tree_digest(self, path: str, entries: Iterator[Entry]) -> bytes:
-        return tree_digest(self.root, path, entries, self.digests, owners=self.owners)
+        lines = None if self.owners else self.lines
+        return tree_digest(self.root, path, entries, self.digests, owners=self.owners, lines=lines)
 
     def _copy(
         self,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kleene import names
-from kleene.build import adding, copying, reasons
+from kleene.build import adding, copying, manifests, reasons
 from kleene.build.adding import RemoteFile
 from kleene.build.cachepolicy import CachePolicy
 from kleene.build.context import Context
@@ -295,8 +296,13 @@ class Solver:
         self._digest = digest
         self._key = step_key(self._key, step, copied_digest=digest, environment=environment)
 
-    async def _made(self, step: Step | None, work: Callable[[], Awaitable[None]]) -> Made:
-        """Find the state that bears the key, or make it."""
+    async def _made(
+        self,
+        step: Step | None,
+        work: Callable[[], Awaitable[None]],
+        taken: Selection | None = None,
+    ) -> Made:
+        """Find the state that bears the key, or make it. ``taken``: what it takes from the context."""
         images, stages = self._shop.images, self._shop.stages
         number = step.number if step else 0
         self._missed = self._missed or self._shop.cache.refusal(self._stage, number)
@@ -307,7 +313,8 @@ class Solver:
             return Made(found.id, True, f"it was made in the build of image {found.image_id}")
         environment = self._shop.environment
         inputs = reasons.inputs(step, self._directories, self._digest, environment)
-        reason = self._missed or self._why_not(inputs)
+        manifest = await asyncio.to_thread(manifests.pack, taken.lines) if taken else None
+        reason = self._missed or await self._why_not(inputs, manifest)
         self._fresh = self._fresh or self._missed not in ("", reasons.FOLLOWS)
         self._missed = self._missed or reasons.FOLLOWS
         parent = self.state.key
@@ -317,7 +324,7 @@ class Solver:
         except KleeneError:
             await self._keep_half_changed()
             raise
-        return Made(await self._snapshot(parent, inputs), False, reason)
+        return Made(await self._snapshot(parent, inputs, manifest), False, reason)
 
     async def _keep_half_changed(self) -> None:
         """Freeze what the step that failed has left; no key leads to that state."""
@@ -329,9 +336,20 @@ class Solver:
             self._shop.images.snapshots.insert(record)
             self._half_changed = record.id
 
-    def _why_not(self, inputs: reasons.Inputs) -> str:
-        known = self._shop.images.following(self.state.key)
-        return reasons.miss(inputs, [record.inputs for record in known])
+    async def _why_not(self, inputs: reasons.Inputs, manifest: bytes | None) -> str:
+        images = self._shop.images
+        if images.was_built(self._key):
+            return reasons.GONE
+        known = images.following(self.state.key)
+        nearest = reasons.nearest_of(inputs, [record.inputs for record in known])
+        if nearest is None:
+            return reasons.NEW
+        number, names_of_inputs = nearest
+        old = images.manifest(known[number].manifest or "")
+        files = ""
+        if manifest is not None and old is not None:
+            files = await asyncio.to_thread(manifests.changes, old, manifest)
+        return reasons.miss(names_of_inputs, files)
 
     async def _prepare(self) -> None:
         """Have a dataset with the present state, and in it the directories that WORKDIR named."""
@@ -347,10 +365,16 @@ class Solver:
             await asyncio.to_thread(copying.make_workdir, root, step)
         self._directories.clear()
 
-    async def _snapshot(self, parent: str, inputs: reasons.Inputs) -> str:
-        record = SnapshotRecord(names.new_id(), self._stage_id, self._key, parent, inputs)
+    async def _snapshot(
+        self, parent: str, inputs: reasons.Inputs, manifest: bytes | None = None
+    ) -> str:
+        images = self._shop.images
+        digest = None if manifest is None else hashlib.sha256(manifest).hexdigest()
+        record = SnapshotRecord(names.new_id(), self._stage_id, self._key, parent, inputs, digest)
         await self._shop.storage.snapshot(Snapshot(self._dataset, record.id))
-        self._shop.images.snapshots.insert(record)
+        images.snapshots.insert(record)
+        if digest is not None and manifest is not None:
+            images.keep_manifest(digest, manifest)
         self.state = State(record, self._key, self._fresh)
         return record.id
 
@@ -378,14 +402,14 @@ class Solver:
                     _check(fetched[0][1], step.checksum)
                 await adding.add(root, step, taken, fetched)
 
-            return await self._made(step, work)
+            return await self._made(step, work, taken)
 
     async def _copy(self, step: CopyStep) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
         if step.origin is None:
             taken = await self._shop.context.select(step.sources)
             self._change_key(step, await taken.digest())
-            return await self._made(step, lambda: copying.copy(root, step, taken))
+            return await self._made(step, lambda: copying.copy(root, step, taken), taken)
         name = f"stage {step.origin}" if isinstance(step.origin, int) else step.origin
         files = (self._shop.states[step.origin], name, step.sources)
         self._change_key(step, await self._shop.origins.digest(*files))

@@ -19,8 +19,8 @@ from kleene.build.adding import RemoteFile
 from kleene.build.cachepolicy import cache_policy
 from kleene.build.config import ImageConfig
 from kleene.build.context import Context
-from kleene.build.digests import MemoryDigests
 from kleene.build.events import BuildFailed, Emit, Event, Started, Warned
+from kleene.build.kept_digests import KeptDigests
 from kleene.build.solver import Workshop
 from kleene.build.stages import SCRATCH, StageNode
 from kleene.dockerfile.document import Dockerfile, Stage, read_dockerfile
@@ -50,7 +50,7 @@ class Builds:
     def __init__(self, core: Core, services: Services) -> None:
         self._core = core
         self._services = services
-        self._digests = MemoryDigests()
+        self._digests = KeptDigests(core.platform.root / "digests")
         self._origins: Digests = {}
 
     async def build(self, config: ImageBuildConfig, emit: Emit) -> str:
@@ -66,6 +66,7 @@ class Builds:
                 Context.open, config.context, dockerfile=config.dockerfile, digests=self._digests
             )
             stack.callback(context.close)
+            stack.push_async_callback(asyncio.to_thread, self._digests.save)
             dockerfile = await in_thread(lambda _: _read(config.dockerfile, context))
             images = self._core.images
             warnings = await checks.check(dockerfile, config.buildargs, context, images)

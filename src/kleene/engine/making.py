@@ -45,3 +45,4 @@ async def collect(core: Core) -> None:
     while unreferenced := core.images.unreferenced():
         for record in unreferenced:
             await destroy(core, record)
+    core.images.drop_manifests()

@@ -15,7 +15,7 @@ from pathlib import Path
 from kleene.errors import HostUnavailable
 from kleene.metadata.migrations import MIGRATIONS
 
-Value = str | int | float | None
+Value = str | int | float | bytes | None
 
 
 class Database:

@@ -51,6 +51,7 @@ class SnapshotRecord:
         key: of the build cache.
         parent: key of the state before it.
         inputs: what it was made of besides; to tell why another is not the same.
+        manifest: digest of the list of files that it took from the context: :meth:`ImageStore.manifest`.
     """
 
     id: str
@@ -58,6 +59,7 @@ class SnapshotRecord:
     key: str | None
     parent: str | None = None
     inputs: dict[str, str] = field(default_factory=dict)
+    manifest: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -146,6 +148,30 @@ class ImageStore:
             [key, *among],
         )
         return found[-1] if found else None
+
+    def was_built(self, key: str) -> bool:
+        """Whether a step of an image that is there led to the state of this key, its snapshot gone or not."""
+        condition = (
+            "key = ? AND failed = 0 AND image_id IN (SELECT id FROM images WHERE state = 'ready')"
+        )
+        return bool(self._instructions.where(condition, [key]))
+
+    def keep_manifest(self, digest: str, data: bytes) -> None:
+        """Keep a list of files, under its digest."""
+        sql = "INSERT OR IGNORE INTO manifests (digest, data) VALUES (?, ?)"
+        self._database.execute(sql, [digest, data])
+
+    def manifest(self, digest: str) -> bytes | None:
+        """A list of files that was kept."""
+        rows = self._database.query("SELECT data FROM manifests WHERE digest = ?", [digest])
+        return bytes(rows[0]["data"]) if rows else None
+
+    def drop_manifests(self) -> None:
+        """Forget the lists of files that no snapshot has."""
+        self._database.execute(
+            "DELETE FROM manifests WHERE digest NOT IN "
+            "(SELECT manifest FROM snapshots WHERE manifest IS NOT NULL)"
+        )
 
     def following(self, key: str) -> list[SnapshotRecord]:
         """The snapshots of states that were made from the one of this key, the newest first; some of them."""

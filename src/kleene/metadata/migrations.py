@@ -30,11 +30,19 @@ CREATE TABLE snapshots (
     image_id TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
     key      TEXT,
     parent   TEXT,
-    inputs   TEXT NOT NULL
+    inputs   TEXT NOT NULL,
+    manifest TEXT
 ) STRICT;
 CREATE INDEX snapshots_by_parent ON snapshots (parent);
 CREATE INDEX snapshots_by_key ON snapshots (key);
 CREATE INDEX snapshots_by_image ON snapshots (image_id);
+CREATE INDEX snapshots_by_manifest ON snapshots (manifest) WHERE manifest IS NOT NULL;
+
+-- Which files a COPY took, to tell which of them changed.
+CREATE TABLE manifests (
+    digest TEXT PRIMARY KEY,
+    data   BLOB NOT NULL
+) STRICT;
 
 CREATE TABLE instructions (
     image_id    TEXT NOT NULL REFERENCES images ON DELETE CASCADE,
@@ -61,6 +69,7 @@ CREATE TABLE instructions (
     PRIMARY KEY (image_id, position)
 ) STRICT;
 CREATE INDEX instructions_by_snapshot ON instructions (snapshot_id);
+CREATE INDEX instructions_by_key ON instructions (key);
 CREATE INDEX instructions_by_state_before ON instructions (before);
 
 CREATE TABLE containers (
