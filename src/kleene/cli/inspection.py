@@ -1,4 +1,4 @@
-"""``klee isc isi isn isv``: all that is known of objects, as JSON."""
+"""``klee isc isi isn isv``: all that is known of objects, as JSON or by a template."""
 
 from __future__ import annotations
 
@@ -11,9 +11,22 @@ from kleene.cli.command import command
 from kleene.cli.output import each, print_json
 from kleene.cli.session import Session, pass_session
 
+_format = click.option(
+    "--format",
+    "form",
+    default="json",
+    metavar="json|TEMPLATE",
+    help="All of it, or a line for each object by a template, as '{{.Name}}'.  [default: json]",
+)
 
-def _show(inspect: Callable[[str], Any], names: Sequence[str]) -> int:
+
+def _show(inspect: Callable[[str], Any], names: Sequence[str], form: str) -> int:
     """Print the one object that was asked for, or an array of those that were found."""
+    if form != "json":
+        from kleene.cli.templates import Template
+
+        template = Template(form)
+        return each(names, lambda name: template.render(_with_fields_of_its_own(inspect(name))))
     if len(names) == 1:
         print_json(inspect(names[0]))
         return 0
@@ -23,33 +36,47 @@ def _show(inspect: Callable[[str], Any], names: Sequence[str]) -> int:
     return status
 
 
-@command(examples=("klee isc web", "klee container inspect 3f2a web"))
+def _with_fields_of_its_own(found: dict[str, Any]) -> dict[str, Any]:
+    """What is known of an object, and beside it the fields of the object itself: ``.Name`` is enough."""
+    for kind in ("container", "network", "volume"):
+        if isinstance(found.get(kind), dict):
+            return {**found[kind], **found}
+    return found
+
+
+@command(
+    examples=("klee isc web", "klee container inspect --format '{{.Container.ExitCode}}' web db")
+)
+@_format
 @click.argument("containers", metavar="CONTAINER...", nargs=-1, required=True)
 @pass_session
-def container(session: Session, containers: Sequence[str]) -> int:
+def container(session: Session, containers: Sequence[str], form: str) -> int:
     """Show all about containers: their configuration, addresses and mounts."""
-    return _show(session.client.containers.inspect, containers)
+    return _show(session.client.containers.inspect, containers, form)
 
 
 @command(examples=("klee isi web:latest", "klee image inspect Debian"))
+@_format
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @pass_session
-def image(session: Session, images: Sequence[str]) -> int:
+def image(session: Session, images: Sequence[str], form: str) -> int:
     """Show all about images: their instructions, and the snapshot after each."""
-    return _show(session.client.images.inspect, images)
+    return _show(session.client.images.inspect, images, form)
 
 
 @command(examples=("klee isn testnet",))
+@_format
 @click.argument("networks", metavar="NETWORK...", nargs=-1, required=True)
 @pass_session
-def network(session: Session, networks: Sequence[str]) -> int:
+def network(session: Session, networks: Sequence[str], form: str) -> int:
     """Show all about networks, and the containers on them."""
-    return _show(session.client.networks.inspect, networks)
+    return _show(session.client.networks.inspect, networks, form)
 
 
 @command(examples=("klee isv data",))
+@_format
 @click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
 @pass_session
-def volume(session: Session, volumes: Sequence[str]) -> int:
+def volume(session: Session, volumes: Sequence[str], form: str) -> int:
     """Show all about volumes, and where they are mounted."""
-    return _show(session.client.volumes.inspect, volumes)
+    return _show(session.client.volumes.inspect, volumes, form)

@@ -324,11 +324,6 @@ def _health_check(statement: Statement, reading: Reading) -> HealthCheck:
         return HealthCheck(statement, None)
     if kind.text.upper() != "CMD" or not rest.text:
         raise arguments.error("this is no health check", f"write {usage}")
-    reading.warnings.append(
-        statement.keyword.warning(
-            "HealthCheckNotRun", "HEALTHCHECK is recorded in the image, but not run yet"
-        )
-    )
     return HealthCheck(statement, _command(rest, reading), options)
 
 

@@ -52,7 +52,6 @@ RULES = {
         Rule("ExposeProtoCasing", "protocols are written in lower case"),
         Rule("FromAsCasing", "AS is written in the case of FROM"),
         Rule("FromPlatformFlagConstDisallowed", "a fixed platform builds for that one alone"),
-        Rule("HealthCheckNotRun", "Kleene records health checks and does not run them", "kleene"),
         Rule("InvalidDefaultArgInFrom", "without build arguments, FROM should name an image"),
         Rule(
             "InvalidDefinitionDescription",

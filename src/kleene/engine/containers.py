@@ -7,13 +7,14 @@ import contextlib
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
+from signal import SIGKILL
 from typing import Any
 
 import msgspec
 
 from kleene import names
 from kleene.build.signals import signal_name, signal_number
-from kleene.engine import lookup, settings
+from kleene.engine import health, lookup, settings
 from kleene.engine.core import Core, iso_time, now
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.lifecycle import Lifecycle, jail_params
@@ -54,6 +55,7 @@ class Containers:
         self._endpoints = endpoints
         self._volumes = volumes
         self._store = core.containers
+        lifecycle.after_stop.append(self.after_stop)
 
     async def create(self, config: ContainerConfig) -> str:
         """Clone a container from an image; its id.
@@ -154,9 +156,13 @@ class Containers:
             image_name=record.image_name,
             image_tag=record.image_tag,
             jid=await runtime.init_pid(record.id) if record.running else None,
+            networks=self._endpoints.network_names(record),
+            mounts=[
+                f"{m.source}:{m.destination}{':ro' if m.read_only else ''}" for m in record.mounts
+            ],
         )
 
-    def _fields(self, record: ContainerRecord) -> dict[str, Any]:
+    def _fields(self, record: ContainerRecord, *, log: bool = False) -> dict[str, Any]:
         return {
             "id": record.id,
             "name": record.name,
@@ -180,6 +186,8 @@ class Containers:
             "started": record.started,
             "finished": record.finished,
             "restart_count": record.restart_count,
+            "restarting": record.wanted and record.id in self._lifecycle.restarting,
+            "health": health.shown(self._core, record, log=log),
             **msgspec.structs.asdict(record.settings),
         }
 
@@ -187,7 +195,7 @@ class Containers:
         """All that is known of a container."""
         record = lookup.container(self._store, reference)
         return ContainerInspect(
-            container=Container(**self._fields(record)),
+            container=Container(**self._fields(record, log=True)),
             container_endpoints=self._endpoints.of_container(record),
             container_mountpoints=[
                 MountPoint(record.id, m.type, m.source, m.destination, m.read_only)
@@ -211,7 +219,8 @@ class Containers:
         return record.id
 
     async def kill(self, reference: str, signal: str = "SIGKILL") -> str:
-        """Send every process of a container a signal, by its name or number.
+        """Send every process of a container a signal, by its name or number. After one that ends it, no
+        restart policy starts it any more.
 
         Raises:
             InvalidInput: there is no such signal.
@@ -223,7 +232,10 @@ class Containers:
             raise InvalidInput(
                 f"no such signal: '{signal}'", hint="write it as SIGTERM, TERM or 15"
             )
-        await self._core.platform.runtime.signal_all(record.id, signal_number(name))
+        number = signal_number(name)
+        if number in (SIGKILL, signal_number(record.stop_signal)):
+            self._store.containers.update(record.id, wanted=False)
+        await self._core.platform.runtime.signal_all(record.id, number)
         return record.id
 
     async def top(self, reference: str) -> ProcessList:
@@ -339,6 +351,9 @@ class Containers:
         notes = settings.notes(record, changes)
         new = changes.get("settings")
         if isinstance(new, ContainerSettings):
+            if new.healthcheck != record.settings.healthcheck:
+                for hook in self._lifecycle.on_up:
+                    hook(record)
             limits = settings.limits(new)
             if limits != settings.limits(record.settings):
                 notes += await self._core.platform.runtime.limit(record.id, limits)

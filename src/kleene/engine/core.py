@@ -17,6 +17,7 @@ from kleene.metadata.images import ImageStore
 from kleene.metadata.networks import NetworkStore
 from kleene.metadata.stored_files import StoredFileStore
 from kleene.metadata.volumes import VolumeStore
+from kleene.schemas.settings import Health
 
 T = TypeVar("T")
 
@@ -24,7 +25,11 @@ log = logging.getLogger("kleene.engine")
 
 
 class Core:
-    """Drivers, stores and locks, and the tasks that run beside the requests."""
+    """Drivers, stores and locks, and the tasks that run beside the requests.
+
+    Attributes:
+        health: how the containers are that are up and have a health check, by their ids.
+    """
 
     def __init__(self, platform: Platform, database: Database) -> None:
         self.platform = platform
@@ -36,6 +41,7 @@ class Core:
         self.stored_files = StoredFileStore(database)
         self.locks = KeyedLocks()
         self.events = Events()
+        self.health: dict[str, Health] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def background(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:

@@ -265,6 +265,11 @@ class Endpoints:
         """A container's endpoints."""
         return [self.wire(e) for e in self._store.endpoints_of_container(container.id)]
 
+    def network_names(self, container: ContainerRecord) -> list[str]:
+        """Names of the networks that a container is on."""
+        found = (e.network_id for e in self._store.endpoints_of_container(container.id))
+        return [n.name for i in found if (n := self._store.networks.get(i)) is not None]
+
     def wire(self, endpoint: EndpointRecord) -> EndPoint:
         """An endpoint as the API shows it."""
         container = self._core.containers.containers.get(endpoint.container_id)

@@ -9,6 +9,7 @@ from kleene.engine.copies import Copies
 from kleene.engine.core import Core
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.execs import Execs
+from kleene.engine.health import HealthChecks
 from kleene.engine.images import Images
 from kleene.engine.lifecycle import Lifecycle
 from kleene.engine.logs import Logs
@@ -16,6 +17,7 @@ from kleene.engine.networks import Networks
 from kleene.engine.platform import Platform
 from kleene.engine.provided import ProvidedFiles
 from kleene.engine.reconcile import Reconciler
+from kleene.engine.restarts import Restarts
 from kleene.engine.stored_files import Configs, Secrets
 from kleene.engine.volume_archives import VolumeArchives
 from kleene.engine.volume_states import VolumeStates
@@ -44,6 +46,8 @@ class Engine:
         services = Services(core, lifecycle, self.containers, endpoints, self.volumes)
         self.images = Images(core, services)
         self.execs = Execs(core, lifecycle, self.containers)
+        self._restarts = Restarts(core, lifecycle, self.execs)
+        self._health = HealthChecks(core, lifecycle)
         self.logs = Logs(core, lifecycle)
         self.copies = Copies(core, lifecycle)
         self._reconciler = Reconciler(
@@ -69,7 +73,7 @@ class Engine:
         engine = cls(platform, database)
         try:
             await engine._reconciler.run()
-            await engine._reconciler.start_on_startup()
+            await engine._restarts.start_all(engine._reconciler.interrupted)
         except BaseException:
             await engine.close()
             raise

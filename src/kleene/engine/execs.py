@@ -130,8 +130,12 @@ class Execs:
         start_container: bool,
         rows: int | None = None,
         columns: int | None = None,
+        automatic: bool = False,
     ) -> ExecSession:
         """Start the process, and its container if it is down and that is wanted.
+
+        Args:
+            automatic: a restart policy asks, not a user: only for a container that is down and wanted.
 
         Raises:
             NotFound: no such instance.
@@ -141,9 +145,14 @@ class Execs:
         record = self._get(exec_id)
         async with self._lifecycle.lock(record.container_id):
             container = self._startable(record)
+            if automatic and (container.running or not container.wanted):
+                self._store.execs.delete(record.id)
+                raise Conflict(f"container '{container.name}' is not to be started again")
             process = await self._start(
                 record, container, attach=attach, up=start_container, size=(rows, columns)
             )
+            if not record.cmd and not automatic:
+                self._store.containers.update(container.id, wanted=True, restart_count=0)
             ended = self.watch(container, record.id, process)
         return ExecSession(record.id, container.id, process, ended, self._lifecycle)
 
@@ -198,7 +207,7 @@ class Execs:
         """Record how a running instance ends, and have its container go down when it is empty."""
         work = self._record_end(container.id, exec_id, process)
         ended = self._core.background(work, f"watch {exec_id}")
-        self._lifecycle.supervise(container, ended, self._containers.after_stop)
+        self._lifecycle.supervise(container, ended)
         self._watched[exec_id] = _Watched(container.id, process, ended)
         return ended
 

@@ -49,6 +49,9 @@ class Lifecycle:
 
     Attributes:
         files: the secrets and configs that containers are given.
+        on_up: called with each container that goes up for its processes, or is found up.
+        after_stop: awaited in turn when a container has gone down, however it did.
+        restarting: ids of containers that a restart policy is about to start.
     """
 
     def __init__(
@@ -59,6 +62,9 @@ class Lifecycle:
         self._endpoints = endpoints
         self._volumes = volumes
         self._supervised: dict[str, _Supervised] = {}
+        self.on_up: list[Callable[[ContainerRecord], None]] = []
+        self.after_stop: list[Callable[[ContainerRecord], Awaitable[None]]] = []
+        self.restarting: set[str] = set()
 
     def lock(self, container: str) -> contextlib.AbstractAsyncContextManager[None]:
         """The lock under which a container goes up, down or away."""
@@ -146,33 +152,24 @@ class Lifecycle:
         if present is not None and present.running and not await runtime.processes(record.id):
             await self.take_down(record)
 
-    def supervise(
-        self,
-        record: ContainerRecord,
-        end: asyncio.Task[int] | None,
-        then: Callable[[ContainerRecord], Awaitable[None]],
-    ) -> None:
+    def supervise(self, record: ContainerRecord, end: asyncio.Task[int] | None) -> None:
         """Take the container down when it is empty, unless somebody does so before.
 
         Args:
             end: records how an instance ends that was just started in it: that comes first.
-            then: awaited after that, however it went down; for what follows, such as ``auto_remove``.
         """
         if record.id not in self._supervised:
             supervised = self._supervised[record.id] = _Supervised()
-            work = self._supervise(record, supervised, then)
+            work = self._supervise(record, supervised)
             self._core.background(work, f"supervise {record.id}")
+            for hook in self.on_up:
+                hook(record)
         if end is not None:
             ends = self._supervised[record.id].ends
             ends.add(end)
             end.add_done_callback(ends.discard)
 
-    async def _supervise(
-        self,
-        record: ContainerRecord,
-        supervised: _Supervised,
-        then: Callable[[ContainerRecord], Awaitable[None]],
-    ) -> None:
+    async def _supervise(self, record: ContainerRecord, supervised: _Supervised) -> None:
         runtime = self._core.platform.runtime
         while not supervised.stopped.is_set():
             await runtime.wait_empty(record.id)
@@ -182,7 +179,8 @@ class Lifecycle:
                 # An instance may have been started between the lines above.
                 if not supervised.stopped.is_set() and not await runtime.processes(record.id):
                     await self.take_down(record)
-        await then(record)
+        for hook in self.after_stop:
+            await hook(record)
 
     async def wait_down(self, container: str) -> None:
         """Return when a container is marked as stopped; at once if it does not run."""

@@ -20,13 +20,15 @@ from kleene.engine.lifecycle import Lifecycle
 from kleene.engine.networks import Networks
 from kleene.engine.volume_states import VolumeStates
 from kleene.engine.volumes import Volumes
-from kleene.errors import KleeneError
 from kleene.metadata.containers import ContainerRecord
-from kleene.schemas.execs import ExecConfig
 
 
 class Reconciler:
-    """Runs once, before the daemon listens."""
+    """Runs once, before the daemon listens.
+
+    Attributes:
+        interrupted: ids of containers that ran when the host went down.
+    """
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Reconciler:
         self._networks = networks
         self._volumes = volumes
         self._volume_states = volume_states
+        self.interrupted: set[str] = set()
 
     async def run(self) -> None:
         """Bring everything into agreement. Errors with one object do not stop the others."""
@@ -67,20 +70,6 @@ class Reconciler:
         except Exception:
             log.exception("%s failed", what)
 
-    async def start_on_startup(self) -> None:
-        """Start the containers that are to run whenever the daemon does."""
-        wanted = [r for r in self._core.containers.ready() if r.restart_policy == "on-startup"]
-        for record in wanted:
-            if not record.running:
-                await self._start(record)
-
-    async def _start(self, record: ContainerRecord) -> None:
-        try:
-            exec_id = await self._execs.create(ExecConfig(record.id))
-            await self._execs.start(exec_id, attach=False, start_container=True)
-        except KleeneError as error:
-            log.error("container %s does not start: %s", record.name, error.message)
-
     async def _containers_down(self) -> None:
         """Down: what is half-made, and what the runtime has but the metadata does not have running."""
         runtime = self._core.platform.runtime
@@ -94,6 +83,7 @@ class Reconciler:
                 await runtime.delete(container)
         for record in self._core.containers.running():
             if record.id not in keep:
+                self.interrupted.add(record.id)
                 await self._try(self._lifecycle.take_down(record), f"taking down {record.name}")
         self._lifecycle.files.sweep(keep)
 
@@ -119,6 +109,8 @@ class Reconciler:
 
     async def _adopt(self, record: ContainerRecord) -> None:
         runtime = self._core.platform.runtime
+        known = {instance.id for instance in self._core.containers.execs_of(record.id)}
+        await runtime.end_strays(record.id, known)
         for instance in self._core.containers.execs_of(record.id):
             process = None
             if instance.state == "running":
@@ -127,7 +119,7 @@ class Reconciler:
                 self._core.containers.execs.delete(instance.id)
             else:
                 self._execs.watch(record, instance.id, process)
-        self._lifecycle.supervise(record, None, self._containers.after_stop)
+        self._lifecycle.supervise(record, None)
 
     async def _report_unknown_datasets(self) -> None:
         known = {record.dataset for record in self._core.images.images.where()}

@@ -10,7 +10,7 @@ What a driver owns lies under its state directory and in the kernel; it lasts un
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -295,16 +295,30 @@ class RuntimeDriver(Protocol):
         """
         ...
 
-    async def exec_build(self, container: str, instance: str, spec: ProcessSpec) -> Process:
-        """Start a process without a keeper: cheaper, and it dies with the daemon. For build steps.
+    async def exec_build(
+        self, container: str, instance: str, spec: ProcessSpec, *, alone: bool = False
+    ) -> Process:
+        """Start a process without a keeper: cheaper, and it dies with the daemon. For build steps and checks.
 
         The end of the process is the end of its output, whatever it left running in the container.
+
+        Args:
+            alone: it does not count as a process of the container, what it left running goes with it, and to
+                leave :meth:`Process.output` early kills these and nothing else.
         """
         ...
 
     async def adopt(self, container: str, instance: str) -> Process | None:
         """An instance that an earlier daemon started, running or ended (then :meth:`Process.wait`
         returns at once); ``None`` if nothing is known of it. It cannot be attached to."""
+        ...
+
+    async def end_strays(self, container: str, known: Set[str]) -> None:
+        """End processes without a keeper that an earlier daemon started in a container and could not end.
+
+        Args:
+            known: ids of the instances to spare.
+        """
         ...
 
     async def processes(self, container: str) -> list[int]:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +68,7 @@ class OciDriver:
         self._being_made = 0
         self._warming: set[asyncio.Task[None]] = set()
         self._steps: set[int] = set()  # processes that wait for their exit status themselves
+        self._alone: set[int] = set()  # leaders of sessions that do not count
         self.tried = found.tried
 
     @classmethod
@@ -186,7 +187,8 @@ class OciDriver:
     async def processes(self, container: str) -> list[int]:
         record = self._state.record(container)
         init = record.pid if record else 0
-        return [pid for pid in self._groups.pids(container) if pid != init]
+        found = [pid for pid in self._groups.pids(container) if pid != init]
+        return [p for p in found if pidfd.session(p) not in self._alone] if self._alone else found
 
     async def top(self, container: str) -> list[ProcessInfo]:
         record = self._record(container)
@@ -244,7 +246,9 @@ class OciDriver:
             attachment = Attachment(started.connection, terminal=spec.terminal, stdin=spec.stdin)
         return KeptProcess(started.pid, started.keeper, directories, attachment)
 
-    async def exec_build(self, container: str, instance: str, spec: ProcessSpec) -> StepProcess:
+    async def exec_build(
+        self, container: str, instance: str, spec: ProcessSpec, *, alone: bool = False
+    ) -> StepProcess:
         if spec.terminal:
             raise InvalidInput("a build step has no terminal")
         directories = self._state.instance(container, instance)
@@ -255,17 +259,28 @@ class OciDriver:
                 pid = await self._start_step(container, directories, prepared, pipes)
             except BaseException:
                 pipes.close()
-                await asyncio.shield(_all_gone(self._kill_since(container, before)))
+                if not alone:
+                    await asyncio.shield(_all_gone(self._kill_since(container, before)))
+                elif (started := directories.process_pid()) is not None:
+                    self._kill_session(container, started)
                 raise
 
         def kill_rest() -> None:
-            self._kill_since(container, before)
+            if alone:
+                self._kill_session(container, pid)
+            else:
+                self._kill_since(container, before)
 
         def clean_up() -> None:
             self._steps.discard(pid)
+            if alone:
+                self._kill_session(container, pid)
+                self._alone.discard(pid)
             directories.remove()
 
         self._steps.add(pid)
+        if alone:
+            self._alone.add(pid)
         return StepProcess(
             pid,
             pipes,
@@ -331,6 +346,20 @@ class OciDriver:
                         pidfd.send(fd, signal.SIGKILL)
             spared |= pids
         return spared - before
+
+    def _kill_session(self, container: str, leader: int) -> None:
+        """Kill what belongs to a session (setsid(2)): a process that the runtime starts leads its own."""
+        for pid, fd in self._groups.hold(container):
+            with pidfd.closing(fd):
+                if pidfd.session(pid) == leader:
+                    pidfd.send(fd, signal.SIGKILL)
+
+    async def end_strays(self, container: str, known: Set[str]) -> None:
+        for directories in self._state.instances(container):
+            if directories.live.name not in known and directories.keeper_pid() is None:
+                if (pid := directories.process_pid()) is not None:
+                    self._kill_session(container, pid)
+                directories.remove()
 
     async def adopt(self, container: str, instance: str) -> KeptProcess | None:
         directories = self._state.instance(container, instance)

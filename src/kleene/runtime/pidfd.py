@@ -85,6 +85,14 @@ async def gone(pid: int) -> None:
     reap(pid)
 
 
+def session(pid: int) -> int:
+    """The session of a process, by its leader's id (getsid(2)); 0 if there is no such process."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
 def reap(pid: int) -> int | None:
     """Exit status of an ended child, 128 + n if signal n ended it; ``None`` if it is not ours to reap."""
     try:

@@ -147,11 +147,15 @@ class ContainerSummary(Container, kw_only=True):
 
     Attributes:
         jid: the jail's id on FreeBSD, the process id of the container's init on Linux.
+        networks: names of those that it is on.
+        mounts: what is mounted in it: ``SOURCE:DESTINATION[:ro]``.
     """
 
     image_name: str
     image_tag: str
     jid: int | None = None
+    networks: list[str] = msgspec.field(default_factory=list)
+    mounts: list[str] = msgspec.field(default_factory=list)
 
 
 class ContainerProcess(msgspec.Struct):

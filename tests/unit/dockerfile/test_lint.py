@@ -42,7 +42,6 @@ CASES = [
     ("FromPlatformFlagConstDisallowed", "FROM --platform=linux/arm64 a\n", [1]),
     ("FromPlatformFlagConstDisallowed", "FROM --platform=arm64 a AS for-arm64\n", []),
     ("FromPlatformFlagConstDisallowed", "FROM --platform=$BUILDPLATFORM a\n", []),
-    ("HealthCheckNotRun", "FROM a\nHEALTHCHECK CMD b\n", [2]),
     ("InvalidDefaultArgInFrom", "ARG T\nFROM a:$T\nFROM b:${T:-1}\n", [2]),
     ("InvalidDefaultArgInFrom", "ARG T=1\nFROM docker.io/a/b:$T@sha256:00\n", []),
     ("InvalidDefinitionDescription", "# check=experimental=all\n# x\n\n# y\nFROM a AS b\n", [5]),
