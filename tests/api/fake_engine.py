@@ -23,6 +23,7 @@ from kleene.schemas.containers import (
     ContainerProcess,
     ContainerSummary,
 )
+from kleene.schemas.contexts import ContextOffer
 from kleene.schemas.execs import ExecConfig
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
@@ -332,6 +333,24 @@ class FakeCopies:
         self.received.append((ref, path, name, directory, data))
 
 
+class FakeContexts:
+    def __init__(self) -> None:
+        self.listed: list[bytes] = []
+        self.received: list[tuple[str, bytes]] = []
+
+    async def offer(self, listed: bytes, /) -> ContextOffer:
+        if not listed:
+            raise InvalidInput("the list of the context cannot be understood")
+        self.listed.append(listed)
+        return ContextOffer("0" * 32, {"a" * 64: 7})
+
+    async def receive(self, chunks: AsyncIterator[bytes], /) -> None:
+        self.received.append(("", b"".join([chunk async for chunk in chunks])))
+
+    async def receive_archive(self, token: str, chunks: AsyncIterator[bytes], /) -> None:
+        self.received.append((token, b"".join([chunk async for chunk in chunks])))
+
+
 class FakeNetworks:
     def __init__(self) -> None:
         self.held: dict[str, Network] = {}
@@ -496,6 +515,7 @@ class FakeEngine:
         self.execs = FakeExecs()
         self.logs = FakeLogs()
         self.copies = FakeCopies()
+        self.contexts = FakeContexts()
         self.networks = FakeNetworks()
         self.volumes = FakeVolumes()
         self.volume_states = FakeVolumeStates(self.volumes)

@@ -1,4 +1,4 @@
-"""Files of containers as tar streams."""
+"""Bodies of any length: files of containers, and build contexts."""
 
 from __future__ import annotations
 
@@ -42,3 +42,16 @@ async def test_what_is_wrong_with_a_request(client: httpx.AsyncClient, method: s
     assert missing.json()["message"] == "parameter 'path' is missing"
     unknown = await client.request(method, "/containers/nothing/archive", params={"path": "/"})
     assert unknown.status_code == 404
+
+
+async def test_a_context_is_offered_and_sent(client: httpx.AsyncClient, engine: FakeEngine) -> None:
+    data = b"x" * 20_000_000
+    offered = await client.post("/contexts/offer", content=data)
+    assert offered.json() == {"id": "0" * 32, "missing": {"a" * 64: 7}}
+    sent = await client.put("/contexts/contents", content=data)
+    archive = await client.put(f"/contexts/{'1' * 32}/archive", content=data)
+    assert (sent.status_code, archive.status_code) == (204, 204)
+    assert engine.contexts.listed == [data]
+    assert engine.contexts.received == [("", data), ("1" * 32, data)]
+    refused = await client.post("/contexts/offer", content=b"")
+    assert (refused.status_code, "understood" in refused.json()["message"]) == (400, True)

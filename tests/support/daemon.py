@@ -96,14 +96,18 @@ class Daemon:
         """What the daemon has logged so far."""
         return (self.home / "log").read_text(errors="replace")
 
-    def launch(self) -> subprocess.Popen[bytes]:
-        """Start the process without waiting for anything."""
-        config = self.home / "config.yaml"
-        config.write_text(
+    def config(self) -> str:
+        """The text of the configuration file."""
+        return (
             f"kleene_root: {self.root}\n"
             f"api_listening_sockets:\n  - address: http://{self.socket}\n{self._tcp()}"
             f"pool_size: {self.pool_size}\n"
         )
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process without waiting for anything."""
+        config = self.home / "config.yaml"
+        config.write_text(self.config())
         with (self.home / "log").open("ab") as log:
             return subprocess.Popen(
                 [BIN / "kleened", "--config", config],

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kleene.cli.arguments import build_arguments, container_config, endpoint
-from kleene.cli.command import command
+from kleene.cli.buildcontext import choose_context
+from kleene.cli.command import UsageError, command
 from kleene.cli.options import container_options
-from kleene.cli.output import print_error
+from kleene.cli.output import is_terminal, print_error
 from kleene.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from kleene.cli.buildview import View
+    from kleene.client.streams import Stream
 
 _INTERRUPTED = 130
 
@@ -21,6 +27,9 @@ _INTERRUPTED = 130
         "klee build -t web:latest .",
         "klee build -f Dockerfile.debug --build-arg VERSION=1.4 .",
         "klee build --check .",
+        "klee build - < context.tar.gz",
+        "klee build -t tools - < Dockerfile",
+        "klee build -t web https://example.com/web.tar.gz",
         "klee build --from web:failed@3f2a -t web .",
         "klee build --resume web:failed -t web .",
     )
@@ -32,7 +41,7 @@ _INTERRUPTED = 130
     default="Dockerfile",
     show_default=True,
     metavar="FILE",
-    help="Dockerfile, relative to PATH.",
+    help="Dockerfile, relative to PATH; or '-' for standard input.",
 )
 @click.option(
     "--build-arg",
@@ -87,11 +96,17 @@ _INTERRUPTED = 130
 @click.option("--rm", is_flag=True, help="Remove what was built if the build fails.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the image's id.")
 @click.option(
+    "--upload/--no-upload",
+    default=None,
+    help="Send PATH to kleened, or have it read in place.  [default: send it over a network]",
+)
+@click.option(
     "--progress",
-    type=click.Choice(["auto", "plain"]),
+    type=click.Choice(["auto", "tty", "plain", "json"]),
     default="auto",
     show_default=True,
-    help="plain: lines instead of the live view, in a terminal too.",
+    help="How the build is shown: live in a terminal (tty), as lines, or as an event of JSON a line;"
+    " auto: tty in a terminal, else plain.",
 )
 @container_options
 @click.argument("path")
@@ -99,34 +114,59 @@ _INTERRUPTED = 130
 def build(session: Session, /, **options: Any) -> int:
     """Build an image from the Dockerfile and the files in PATH.
 
-    PATH is a directory of kleened's host. The container options configure the container that the image is
-    built in. Interrupting klee cancels the build.
+    PATH is a directory; or '-' for standard input, which is a tar archive (compressed or not) or a
+    Dockerfile; or the URL of one of these, which kleened fetches. A kleened on another host gets of a
+    directory what it does not have. The container options configure the container that the image is built
+    in. Interrupting klee cancels the build.
     """
-    from kleene.cli.buildview import choose_view, show_build
+    from kleene.cli.buildview import show_build
 
-    config = build_config(options)
-    if options["check"]:
-        from kleene.cli.checkview import show_check
+    upload = session.uploads if options["upload"] is None else options["upload"]
+    context = choose_context(options["path"], options["file"], upload=upload)
+    config = build_config(options) | context.config
+    view = _view(session, options)
 
-        with session.client.images.build(config) as stream:
-            return show_check(stream, as_json=options["form"] == "json")
-    live = session.fancy and options["progress"] == "auto"
-    view = choose_view(live=live, quiet=options["quiet"], explain=options["explain"])
+    def begin() -> Stream:
+        if context.send is not None:
+            config["upload"] = context.send(session.client, view.progress)
+        return session.client.images.build(config)
+
     try:
-        with session.client.images.build(config) as stream:
-            return show_build(stream, view, options["tag"])
+        if options["check"]:
+            return _check(begin, as_json=options["form"] == "json")
+        return show_build(begin, view, options["tag"])
     except KeyboardInterrupt:
         print_error("the build was cancelled")
         return _INTERRUPTED
 
 
+def _check(begin: Callable[[], Stream], *, as_json: bool) -> int:
+    from kleene.cli.checkview import show_check
+
+    with begin() as stream:
+        return show_check(stream, as_json=as_json)
+
+
+def _view(session: Session, options: dict[str, Any]) -> View:
+    from kleene.cli.buildview import choose_view
+
+    progress = options["progress"]
+    if progress == "tty" and not is_terminal():
+        raise UsageError(
+            "'--progress tty' needs a terminal as standard output that can draw",
+            click.get_current_context(),
+            "use --progress plain",
+        )
+    return choose_view(
+        progress, fancy=session.fancy, quiet=options["quiet"], explain=options["explain"]
+    )
+
+
 def build_config(options: dict[str, Any]) -> dict[str, Any]:
-    """The ``ImageBuildConfig`` of the options of ``build``. Raises InvalidInput."""
+    """The ``ImageBuildConfig`` of the options of ``build``, without the context. Raises InvalidInput."""
     container = container_config(options, os.environ) | {"image": options["base"]}
     network = options["network"]
     return {
-        "context": os.path.abspath(options["path"]),  # noqa: PTH100 - pathlib is dear
-        "dockerfile": options["file"],
         "tag": options["tag"],
         "buildargs": build_arguments(options["build_arg"], os.environ),
         "cleanup": options["rm"],

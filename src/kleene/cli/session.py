@@ -42,6 +42,12 @@ class Session:
         return JsonClient(s.host, tls=tls)
 
     @property
+    def uploads(self) -> bool:
+        """Whether the files of a build are sent: told so, or to a daemon that is reached over a network."""
+        wanted = self.settings.upload
+        return wanted == "always" or (wanted == "auto" and self.client.address.path is None)
+
+    @property
     def fancy(self) -> bool:
         """Whether output may have lines and colours: asked for, and going to a terminal."""
         return self.settings.theme == "fancy" and is_terminal()

@@ -15,10 +15,13 @@ from kleene.client.address import DEFAULT_HOST
 from kleene.errors import InvalidInput
 
 THEMES = ("fancy", "simple")
+UPLOADS = ("auto", "always", "never")
+"""Whether the directory of a build is sent; ``auto``: to a daemon that is reached over a network."""
 
 _ENVIRONMENT = {
     "host": "KLEE_HOST",
     "theme": "KLEE_THEME",
+    "upload": "KLEE_UPLOAD",
     "tlsverify": "KLEE_TLS_VERIFY",
     "tlscacert": "KLEE_TLS_CACERT",
     "tlscert": "KLEE_TLS_CERT",
@@ -32,6 +35,7 @@ class Settings(NamedTuple):
 
     host: str = DEFAULT_HOST
     theme: str = "fancy"
+    upload: str = "auto"
     tlsverify: bool = True
     tlscacert: str | None = None
     tlscert: str | None = None
@@ -107,6 +111,11 @@ def _checked(values: dict[str, Any]) -> Settings:
     theme = values.get("theme", "fancy")
     if theme not in THEMES:
         raise InvalidInput(f"unknown theme '{theme}'", hint=f"known are: {', '.join(THEMES)}")
+    upload = values.get("upload", "auto")
+    if upload not in UPLOADS:
+        raise InvalidInput(
+            f"the value of 'upload' must be one of {', '.join(UPLOADS)}, not '{upload}'"
+        )
     return Settings(**values)
 
 

@@ -187,6 +187,26 @@ class Images:
         return _ids(self._request("POST", target("images", "prune", query={"all": all})))
 
 
+class Contexts:
+    """Operations on build contexts that are sent to the daemon; :mod:`kleene.client.upload` uses them."""
+
+    def __init__(self, call: Callable[[str, str, bytes], Any], http: HttpConnection) -> None:
+        self._call = call
+        self._http = http
+
+    def offer(self, listed: bytes) -> Any:
+        """A ``ContextOffer`` for the list of a context (``kleene.contexts.manifest``)."""
+        return self._call("POST", target("contexts", "offer"), listed)
+
+    def send(self, frames: Iterable[bytes]) -> None:
+        """Send contents of files (``kleene.schemas.contexts``)."""
+        self._http.upload(target("contexts", "contents"), frames)
+
+    def send_archive(self, token: str, chunks: Iterable[bytes]) -> None:
+        """Send a tar stream as the context ``token`` (32 hex digits)."""
+        self._http.upload(target("contexts", token, "archive"), chunks)
+
+
 class Networks:
     """Operations on networks. ``ref`` is an id, a unique prefix of one, or a name."""
 
@@ -332,12 +352,13 @@ class JsonClient:
         tls: Tls | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
     ) -> None:
-        self._address = parse_address(host)
+        self.address = self._address = parse_address(host)
         self._tls = tls or Tls()
         self._http = self._connection(timeout)
         self.containers = Containers(self._call, self._open_stream, self._http)
         self.execs = Execs(self._call, self._open_stream)
         self.images = Images(self._call, self._open_stream)
+        self.contexts = Contexts(self._send, self._http)
         self.networks = Networks(self._call)
         self.volumes = Volumes(self._call, self._http)
         self.secrets = StoredFiles(self._call, "secrets")
@@ -378,6 +399,15 @@ class JsonClient:
         meanwhile: Callable[[], None] | None = None,
     ) -> Any:
         data = None if body is None else encode(body)
+        return self._send(method, target, data, meanwhile)
+
+    def _send(
+        self,
+        method: str,
+        target: str,
+        data: bytes | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Any:
         response = self._http.request(method, target, data, meanwhile)
         if not 200 <= response.status < 300:
             raise request_failed(self._address, response.status, response.body)

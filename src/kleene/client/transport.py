@@ -182,7 +182,7 @@ class HttpConnection:
         try:
             sock.sendall(self.head("PUT", target, UPLOAD))
             if answer.read_head() == _CONTINUE:
-                _send_body(sock, chunks)
+                _send_body(sock, chunks, heed=not self._address.tls)
                 answer.read_final_head()
             body = b"".join(answer.body())
         except OSError as error:
@@ -243,9 +243,12 @@ class HttpConnection:
         return http1.head(method, target, common + headers)
 
 
-def _send_body(sock: socket.socket, chunks: Iterable[bytes]) -> None:
+def _send_body(sock: socket.socket, chunks: Iterable[bytes], *, heed: bool) -> None:
+    """Send a body. ``heed``: stop at an early answer (with TLS, what is readable need not be one)."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the answer tells why
         for data in chunks:
+            if heed and select.select([sock], [], [], 0)[0]:
+                return
             if data:  # an empty chunk would be the end
                 sock.sendall(http1.chunk(data))
         sock.sendall(http1.chunk(b""))

@@ -29,6 +29,7 @@ from kleene.daemon.problems import problem_of
 from kleene.daemon.routes import (
     archives,
     containers,
+    contexts,
     execs,
     images,
     networks,
@@ -67,6 +68,7 @@ def create_app(engine: EngineFacade, streams_open: Streams | None = None) -> Lit
         route_handlers=[
             archives.router,
             containers.router,
+            contexts.router,
             execs.router,
             images.router,
             networks.router,

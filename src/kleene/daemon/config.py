@@ -55,6 +55,9 @@ class Config:
             else ``file``: a btrfs in a sparse file in the data directory.
         zfs_dataset: the dataset below which all others are made.
         pool_size: bytes of the sparse file when it is made; ``None`` leaves it to the storage.
+        context_max_size: bytes of the largest build context that is uploaded or fetched.
+        context_keep_size, context_keep_days: bytes of uploaded contexts that are kept, and for how many days
+            after their last use.
         pf_config_template_path, pf_config_path: the user's template and the generated file, for pf (FreeBSD).
         enable_logging: if not, only errors are logged.
         log_file: for ``log: file``.
@@ -66,6 +69,9 @@ class Config:
     storage: Storage = "auto"
     zfs_dataset: str | None = None
     pool_size: int | None = None
+    context_max_size: int = 16 * 1024**3
+    context_keep_size: int = 16 * 1024**3
+    context_keep_days: int = 7
     pf_config_template_path: Path = _ETC / "kleened" / "pf.conf.kleene"
     pf_config_path: Path = Path("/etc/pf.conf")
     enable_logging: bool = True
@@ -133,6 +139,11 @@ def _config(top: Mapping) -> Config:
         storage=top.convert("storage", lambda v: v.word(get_args(Storage)), default.storage),
         zfs_dataset=top.convert("zfs_dataset", Value.text, None),
         pool_size=top.convert("pool_size", lambda v: parse_size(v.scalar()), None),
+        context_max_size=_size(top, "context_max_size", default.context_max_size),
+        context_keep_size=_size(top, "context_keep_size", default.context_keep_size),
+        context_keep_days=top.convert(
+            "context_keep_days", lambda v: _days(v.scalar()), default.context_keep_days
+        ),
         pf_config_template_path=top.convert(
             "pf_config_template_path", _path, default.pf_config_template_path
         ),
@@ -185,6 +196,16 @@ def _plain(address: Address) -> Listener:
             hint="write it in the configuration file, as a mapping with tlscert and tlskey",
         )
     return Listener(address)
+
+
+def _size(top: Mapping, key: str, default: int) -> int:
+    return top.convert(key, lambda v: parse_size(v.scalar()), default)
+
+
+def _days(value: str | int) -> int:
+    if not str(value).isdecimal():
+        raise InvalidInput(f"'{value}' is not a number of days")
+    return int(value)
 
 
 def _root(text: str) -> Path:

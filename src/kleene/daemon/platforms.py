@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kleene.daemon.config import Config
+from kleene.engine.context_store import ContextLimits
 from kleene.engine.platform import Platform
 from kleene.errors import HostUnavailable, KleeneError
 from kleene.host.process import environment
@@ -114,6 +115,11 @@ async def _open(config: Config, storage_name: str, instance: str, run: Path) -> 
         links=LinuxLinks(run, instance),
         firewall=firewall,
         probed={storage_name: "ok", **runtime.tried, "nftables": "ok"},
+        contexts=ContextLimits(
+            size=config.context_max_size,
+            kept=config.context_keep_size,
+            age=config.context_keep_days * 86400,
+        ),
     )
 
 

@@ -195,7 +195,7 @@ class Documented:
             case events.Warned():
                 warning = "\n".join(filter(None, (f"warning: {event.message}", event.details)))
                 await self._line(f"{warning}\n")
-            case events.ProgressMade():
+            case events.ProgressMade() if self._started:
                 if text := self._progress.line(event):
                     await self._text(text)
 

@@ -28,6 +28,7 @@ from kleene.dockerfile.source import DockerfileError, Source
 from kleene.engine import checks, lookup, making, resumed
 from kleene.engine.build_container import Services
 from kleene.engine.build_stages import Stages
+from kleene.engine.contexts import Contexts, Place
 from kleene.engine.core import Core
 from kleene.engine.download import open_url
 from kleene.engine.origins import Digests, Origins
@@ -47,8 +48,9 @@ Bases = dict[ImageReference, tuple[ImageRecord, SnapshotRecord]]
 class Builds:
     """Builds images. Remembers digests of files from one build to the next."""
 
-    def __init__(self, core: Core, services: Services) -> None:
+    def __init__(self, core: Core, services: Services, contexts: Contexts) -> None:
         self._core = core
+        self._contexts = contexts
         self._services = services
         self._digests = KeptDigests(core.platform.root / "digests")
         self._origins: Digests = {}
@@ -62,12 +64,14 @@ class Builds:
         """
         nametag = names.parse_nametag(config.tag) if config.tag else None
         async with contextlib.AsyncExitStack() as stack:
+            place = await stack.enter_async_context(self._contexts.opened(config, emit))
             context = await asyncio.to_thread(
-                Context.open, config.context, dockerfile=config.dockerfile, digests=self._digests
+                Context.open, place.path, dockerfile=config.dockerfile, digests=self._digests
             )
             stack.callback(context.close)
             stack.push_async_callback(asyncio.to_thread, self._digests.save)
-            dockerfile = await in_thread(lambda _: _read(config.dockerfile, context))
+            context.path = place.name
+            dockerfile = await in_thread(lambda _: _read(config.dockerfile, context, place))
             images = self._core.images
             warnings = await checks.check(dockerfile, config.buildargs, context, images)
             if config.check:
@@ -210,8 +214,9 @@ def _write(file: IO[bytes], data: bytes) -> None:
         raise oserrors.explain(error, "what was fetched cannot be kept") from error
 
 
-def _read(name: str, context: Context) -> Dockerfile:
-    return read_dockerfile(Source.from_bytes(name, context.read_dockerfile()))
+def _read(name: str, context: Context, place: Place) -> Dockerfile:
+    data = context.read_dockerfile() if place.dockerfile is None else place.dockerfile
+    return read_dockerfile(Source.from_bytes(name, data))
 
 
 def _parent(plan: planning.Plan, bases: Bases) -> tuple[str, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kleene import __version__
 from kleene.engine.build_container import Services
 from kleene.engine.containers import Containers
+from kleene.engine.contexts import Contexts
 from kleene.engine.copies import Copies
 from kleene.engine.core import Core
 from kleene.engine.endpoints import Endpoints
@@ -44,7 +45,8 @@ class Engine:
         lifecycle = Lifecycle(core, endpoints, self.volumes, files)
         self.containers = Containers(core, lifecycle, endpoints, self.volumes)
         services = Services(core, lifecycle, self.containers, endpoints, self.volumes)
-        self.images = Images(core, services)
+        self.contexts = Contexts(core)
+        self.images = Images(core, services, self.contexts)
         self.execs = Execs(core, lifecycle, self.containers)
         self._restarts = Restarts(core, lifecycle, self.execs)
         self._health = HealthChecks(core, lifecycle)

@@ -10,6 +10,7 @@ from kleene.engine import lookup, making
 from kleene.engine.bases import Bases
 from kleene.engine.build_container import Services
 from kleene.engine.builds import Builds
+from kleene.engine.contexts import Contexts
 from kleene.engine.core import Core
 from kleene.errors import Conflict
 from kleene.metadata.images import ImageRecord
@@ -19,11 +20,11 @@ from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 class Images:
     """All that can be done with images."""
 
-    def __init__(self, core: Core, services: Services) -> None:
+    def __init__(self, core: Core, services: Services, contexts: Contexts) -> None:
         self._core = core
         self._store = core.images
         self._bases = Bases(core, services)
-        self._builds = Builds(core, services)
+        self._builds = Builds(core, services, contexts)
 
     async def create(self, config: ImageCreateConfig, emit: Emit) -> str:
         """Make a base image: :meth:`Bases.create`."""

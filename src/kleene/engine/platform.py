@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kleene.engine.context_store import ContextLimits
 from kleene.network.driver import Firewall, LinkDriver
 from kleene.runtime.driver import RuntimeDriver
 from kleene.storage.driver import StorageDriver
@@ -19,6 +20,7 @@ class Platform:
         run: state that need not outlive the host's restart.
         instance: 6 hex digits derived from ``root``: keeps what two daemons of one host make in the
             kernel (bridges, firewall tables, cgroups) apart.
+        contexts: bounds of what clients upload.
         probed: for each driver that was tried, ``ok`` or why it cannot be used.
     """
 
@@ -30,3 +32,4 @@ class Platform:
     links: LinkDriver
     firewall: Firewall
     probed: dict[str, str] = field(default_factory=dict)
+    contexts: ContextLimits = field(default_factory=ContextLimits)

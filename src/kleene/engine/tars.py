@@ -6,11 +6,11 @@ Each lasts as long as its iteration or call; the thread ends with it, whatever e
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import IO
 
+from kleene.engine.chunks import read_in_thread
 from kleene.host import archive, tarwrite
 
 _CHUNK = 64 * 1024
@@ -51,21 +51,12 @@ async def extract(
         title: of the archive, for messages.
         place: as for :func:`kleene.host.archive.extract`, which tells what is raised.
     """
-    loop = asyncio.get_running_loop()
-    reading, writing = os.pipe()
-    transport, protocol = await loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, os.fdopen(writing, "wb")
-    )
-    writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    source = os.fdopen(reading, "rb", buffering=0)
-    work = asyncio.ensure_future(asyncio.to_thread(_read, source, target, title, place))
-    try:
-        await _feed(writer, chunks, work)
-    finally:
-        # Without all of the archive the thread finds it truncated, and ends.
-        writer.close()
-        await _ended(work)
-    await work
+
+    # Without all of the archive it is found truncated.
+    def work(source: IO[bytes]) -> None:
+        archive.extract(source, target, title, lambda _: None, place)
+
+    await read_in_thread(chunks, work)
 
 
 async def _ended(work: asyncio.Future[None]) -> None:
@@ -73,19 +64,3 @@ async def _ended(work: asyncio.Future[None]) -> None:
     await asyncio.wait([work])
     if not work.cancelled():
         work.exception()
-
-
-async def _feed(
-    stream: asyncio.StreamWriter, chunks: AsyncIterator[bytes], work: asyncio.Future[None]
-) -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the thread tells why
-        async for chunk in chunks:
-            stream.write(chunk)
-            await stream.drain()
-            if work.done():
-                return
-
-
-def _read(source: IO[bytes], target: int, title: str, place: Placing) -> None:
-    with source:
-        archive.extract(source, target, title, lambda _: None, place)

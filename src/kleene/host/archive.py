@@ -40,6 +40,14 @@ _DEVICES = (tarfile.CHRTYPE, tarfile.BLKTYPE)
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """The most bytes of content, and entries, that an archive may have."""
+
+    size: int
+    entries: int
+
+
+@dataclass(frozen=True)
 class Extracted:
     """What was extracted: number of entries, bytes of content, and the device nodes that were left out."""
 
@@ -54,6 +62,7 @@ def extract(
     name: str,
     on_read: Callable[[int], None],
     place: Callable[[list[str]], list[str]] = list,
+    bounds: Bounds | None = None,
 ) -> Extracted:
     """Extract the archive that ``source`` reads into the directory ``target``; blocking, for a thread.
 
@@ -62,15 +71,17 @@ def extract(
         name: of the archive, for messages.
         on_read: see :func:`decompress.open_stream`.
         place: where an entry goes: from the components of its name to those of its path in ``target``.
+        bounds: by default there are none but the space that there is.
 
     Raises:
-        InvalidInput: it is damaged, truncated, no tar archive, or tries to get out of the directory.
+        InvalidInput: it is damaged, truncated, too large, no tar archive, or tries to get out of the
+            directory.
         HostUnavailable: the target has too little space, or cannot hold what the archive has.
     """
     with inroot.root_fd(target) as root:
         try:
             stream = TarStream(decompress.open_stream(source, on_read), name)
-            return _extract(stream, root, name, place)
+            return _extract(stream, root, name, place, bounds)
         except decompress.ERRORS as error:
             raise _damaged(name, str(error)) from error
         except tarfile.TarError as error:
@@ -82,12 +93,18 @@ def extract(
 
 
 def _extract(
-    stream: TarStream, root: int, name: str, place: Callable[[list[str]], list[str]]
+    stream: TarStream,
+    root: int,
+    name: str,
+    place: Callable[[list[str]], list[str]],
+    bounds: Bounds | None,
 ) -> Extracted:
     entries = 0
     with _Extraction(stream, root, name, place) as extraction:
         for member in stream.entries():
             entries += 1
+            if bounds is not None:
+                _check_bounds(bounds, name, entries, extraction.written + member.size)
             extraction.add(member)
         if not entries:
             raise InvalidInput(
@@ -95,6 +112,12 @@ def _extract(
             )
         extraction.finish()
         return Extracted(entries, extraction.written, extraction.devices)
+
+
+def _check_bounds(bounds: Bounds, name: str, entries: int, size: int) -> None:
+    for number, most, what in ((entries, bounds.entries, "entries"), (size, bounds.size, "bytes")):
+        if number > most:
+            raise InvalidInput(f"archive '{name}' is too large: it has more than {most} {what}")
 
 
 class _Extraction:

@@ -12,3 +12,7 @@ AUTO = "<auto>"
 
 HOST_GATEWAY = "<host-gateway>"
 """In place of an interface: the one that has the host's default route."""
+
+BLOB_HEADER = ">32sQQ"
+"""Header of a content of a build context (``struct`` format): its SHA-256, where in it the data that follows
+begins, and how many bytes that is."""

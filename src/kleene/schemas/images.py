@@ -65,8 +65,11 @@ class ImageBuildConfig(msgspec.Struct):
     """A build that is asked for.
 
     Attributes:
-        context: absolute path on the daemon's host.
+        context: absolute path on the daemon's host; or the URL of a tar archive, a Dockerfile or a git
+            repository (``URL#REF:SUBDIRECTORY``); ``""`` for a context without files.
+        upload: id of a context that was uploaded (``ContextOffer``), in place of ``context``.
         dockerfile: path of the Dockerfile, relative to the context.
+        dockerfile_content: the Dockerfile itself, in base64; ``dockerfile`` is only its name then.
         tag: ``NAME[:TAG]``; ``""`` leaves the image untagged.
         buildargs: values for ``ARG``.
         cleanup: remove what was built if the build fails; else it is kept as ``NAME:failed``.
@@ -100,6 +103,8 @@ class ImageBuildConfig(msgspec.Struct):
     parallel: Annotated[int, msgspec.Meta(ge=0)] = 0
     ordered: bool = False
     resume: str = ""
+    upload: str = ""
+    dockerfile_content: bytes | None = None
 
 
 class ImageCreateConfig(msgspec.Struct):

@@ -1,0 +1,184 @@
+"""The list of a context that is uploaded: paths, modes and digests of contents. Pure.
+
+A client sends it first; the daemon answers which contents it does not have. It is JSON, made and read by the
+standard library, since both sides use it and the client imports nothing dear. The daemon takes it for
+hostile: :func:`decode` refuses whatever could lead out of the directory that is made of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from kleene.errors import InvalidInput
+
+VERSION = 1
+
+FILE, DIRECTORY, LINK = "f", "d", "l"
+
+LONGEST_PATH = 4095
+"""Bytes of a path or of a link's target (Linux' ``PATH_MAX`` less the end mark)."""
+
+LONGEST_NAME = 255
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LATEST = 2**63 - 1  # nanoseconds
+
+
+class Item(NamedTuple):
+    """A file, directory or symbolic link.
+
+    Attributes:
+        path: relative to the context; never ``""``.
+        mode: permission bits.
+        mtime: in nanoseconds since the epoch.
+        size: bytes of a file.
+        content: of a file its SHA-256 in hex, of a link its target, else empty.
+    """
+
+    path: str
+    kind: str
+    mode: int
+    mtime: int
+    size: int = 0
+    content: str = ""
+
+
+class Manifest(NamedTuple):
+    """A context.
+
+    Attributes:
+        id: 32 hex digits, the same for the same items.
+        name: what the user calls the context.
+        mode: permission bits of its own directory.
+        items: a directory comes before what is in it.
+    """
+
+    id: str
+    name: str
+    mode: int
+    items: list[Item]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(item.size for item in self.items)
+
+    @property
+    def contents(self) -> dict[str, int]:
+        """The size of every content, by its digest."""
+        return {item.content: item.size for item in self.items if item.kind == FILE}
+
+
+def encode(name: str, mode: int, items: Iterable[Item]) -> bytes:
+    """The manifest of a context as it is sent."""
+    return json.dumps([VERSION, name, mode, list(items)], separators=(",", ":")).encode()
+
+
+def decode(data: bytes, *, entries: int, size: int) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        entries, size: the most items, and bytes of files together, that it may have.
+
+    Raises:
+        InvalidInput: it is malformed, too large, or not to be trusted.
+    """
+    try:
+        version, name, mode, rows = json.loads(data)
+        if version != VERSION or not isinstance(name, str) or not isinstance(rows, list):
+            raise ValueError
+        if type(mode) is not int or not 0 <= mode <= 0o7777:
+            raise ValueError
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidInput(
+            "the list of the context cannot be understood",
+            hint="do klee and kleened fit? klee version",
+        ) from error
+    if len(rows) > entries:
+        raise _too_large(f"{len(rows)} files and directories", f"{entries}")
+    items = _items(rows)
+    total = sum(item.size for item in items)
+    if total > size:
+        raise _too_large(f"{total} bytes", f"{size} bytes")
+    identity = hashlib.sha256(encode("", mode, items)).hexdigest()[:32]
+    return Manifest(identity, name, mode, items)
+
+
+def _items(rows: list[Any]) -> list[Item]:
+    seen: dict[str, str] = {"": DIRECTORY}
+    items = []
+    for row in rows:
+        item = _item(row)
+        parent = item.path.rpartition("/")[0]
+        if item.path in seen:
+            raise _refused(item.path, "it is listed twice")
+        if seen.get(parent) != DIRECTORY:
+            raise _refused(item.path, "its directory is not listed before it")
+        seen[item.path] = item.kind
+        items.append(item)
+    return items
+
+
+def _item(row: Any) -> Item:
+    if not isinstance(row, list) or len(row) != len(Item._fields):
+        raise _refused(str(row)[:80], "it is malformed")
+    item = Item(*row)
+    if not isinstance(item.path, str) or not isinstance(item.content, str):
+        raise _refused(str(item.path)[:80], "it is malformed")
+    if not all(type(number) is int for number in (item.mode, item.mtime, item.size)):
+        raise _refused(item.path, "it is malformed")
+    _check_path(item.path)
+    _check_values(item)
+    return item
+
+
+def _check_path(path: str) -> None:
+    if path.startswith("/"):
+        raise _refused(path, "its path is absolute")
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise _refused(path, "its path is not plain: it may have no empty part, no '.' and no '..'")
+    if "\0" in path or len(_bytes(path)) > LONGEST_PATH:
+        raise _refused(path, "its path is too long, or has a NUL in it")
+    if any(len(_bytes(part)) > LONGEST_NAME for part in parts):
+        raise _refused(path, f"a name in its path is longer than {LONGEST_NAME} bytes")
+
+
+def _check_values(item: Item) -> None:
+    if not 0 <= item.mode <= 0o7777 or abs(item.mtime) > _LATEST:
+        raise _refused(item.path, "its mode or time is out of range")
+    if item.kind == FILE:
+        if item.size < 0 or not _DIGEST.fullmatch(item.content):
+            raise _refused(item.path, "its size or digest is not valid")
+    elif item.kind == LINK:
+        target = _bytes(item.content)
+        if item.size or not target or b"\0" in target or len(target) > LONGEST_PATH:
+            raise _refused(item.path, "the link's target is not valid")
+    elif item.kind != DIRECTORY or item.size or item.content:
+        raise _refused(item.path, "it is neither a file, a directory nor a link")
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{text!r} is no name of a file") from error
+
+
+def _refused(path: str, reason: str) -> InvalidInput:
+    shown = path if len(path) <= 80 else f"{path[:40]}…{path[-39:]}"
+    return InvalidInput(
+        f"the list of the context cannot be trusted: {shown!a}: {reason}",
+    )
+
+
+def _too_large(what: str, limit: str) -> InvalidInput:
+    return InvalidInput(
+        f"the build context is too large: {what}, and the most is {limit}",
+        hint="leave out by .dockerignore what the build does not need, or raise 'context_max_size' in the "
+        "daemon's configuration",
+    )

@@ -1,0 +1,253 @@
+"""Build contexts that came from clients, on disk: bounded in size and age. Blocking: for threads.
+
+In a directory of the data directory: ``blobs`` and ``parts`` (:class:`Blobs`), ``lists`` (manifests as they
+came), ``trees`` (directories made of them, and of archives). All of it can be made anew by the clients, so
+what was not used for long goes, and the oldest go when there is too much.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from kleene.contexts import manifest
+from kleene.engine import context_trees
+from kleene.engine.context_blobs import Blobs
+from kleene.errors import InvalidInput, NotFound
+from kleene.host import archive, oserrors
+from kleene.host.decompress import Reader
+from kleene.host.threads import Stop
+from kleene.schemas.contexts import ContextOffer
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_YOUNG = 600
+"""Seconds for which nothing goes: it may be part of an upload that goes on."""
+
+_HINT = (
+    "a build context is a tar archive (.tar, .tar.gz, .tar.xz, .tar.zst, .tar.bz2), without '..' in its "
+    "names"
+)
+
+LIST_LIMIT = 256 * 1024 * 1024
+"""Bytes of the longest list of a context."""
+
+
+@dataclass(frozen=True)
+class ContextLimits:
+    """How large contexts may be, and how much of them is kept.
+
+    Attributes:
+        size: bytes of one context.
+        entries: files and directories of one.
+        kept: bytes of all that is kept.
+        age: seconds since its last use after which something is not kept.
+    """
+
+    size: int = 16 * 1024**3
+    entries: int = 1_000_000
+    kept: int = 16 * 1024**3
+    age: float = 7 * 86400
+
+
+class _Kept(NamedTuple):
+    """Something that can go. ``used``: when it was last, in seconds since the epoch."""
+
+    used: float
+    size: int
+    path: Path
+
+
+class ContextStore:
+    """The contexts of one data directory."""
+
+    def __init__(self, directory: Path, limits: ContextLimits) -> None:
+        self._directory = directory
+        self.limits = limits
+        self.blobs = Blobs(directory)
+        self._lists = directory / "lists"
+        self._trees = directory / "trees"
+        for made in (self._lists, self._trees):
+            made.mkdir(exist_ok=True, mode=0o700)
+        self._users: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._lock = threading.Lock()
+        for half in (*self._lists.glob("*.*"), *self._trees.glob("*.*")):
+            _remove(half)
+
+    def offer(self, data: bytes, stop: Stop) -> ContextOffer:
+        """Keep the list of a context; what is missing of it.
+
+        Raises:
+            InvalidInput: the list is malformed, too large, or not to be trusted.
+        """
+        listed = self._decode(data)
+        path = self._lists / listed.id
+        half = path.with_suffix(f".{os.urandom(4).hex()}")
+        try:
+            half.write_bytes(data)
+            half.rename(path)
+        except OSError as error:
+            half.unlink(missing_ok=True)
+            raise oserrors.explain(error, "the build context cannot be kept") from error
+        blobs = self.blobs
+        contents = listed.contents
+        missing = {
+            digest: min(blobs.received(digest), size)
+            for digest, size in stop.watched(contents.items())
+            if not blobs.present(digest, size)
+        }
+        blobs.check_space(sum(contents[digest] - start for digest, start in missing.items()))
+        return ContextOffer(listed.id, missing)
+
+    def _decode(self, data: bytes) -> manifest.Manifest:
+        return manifest.decode(data, entries=self.limits.entries, size=self.limits.size)
+
+    def extract(self, token: str, source: IO[bytes]) -> None:
+        """Make a context of a tar archive, compressed or not. ``token``: what it is to be called.
+
+        Raises:
+            InvalidInput: it is damaged, too large, no tar archive, or tries to get out of its directory.
+        """
+        tree = self._tree(token)
+        half = tree.with_name(f"{token}.tmp")
+        try:
+            half.mkdir(mode=0o700)
+            extract(source, half, "context", self.limits)
+            half.chmod(0o755)
+            half.rename(tree)
+        except OSError as error:
+            raise oserrors.explain(error, "the build context cannot be kept") from error
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def empty(self) -> Iterator[Path]:
+        """An empty directory for as long as the block lasts."""
+        path = self._trees / f"{os.urandom(16).hex()}.tmp"
+        path.mkdir(mode=0o755)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def opened(self, context: str) -> Iterator[Path]:
+        """The directory of an uploaded context, which stays while the block lasts; see :meth:`make`."""
+        tree = self._tree(context)
+        with self._used(tree.name):
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(tree)
+            yield tree
+
+    def make(self, context: str, stop: Stop) -> str:
+        """Make the directory of an uploaded context, if there is none; what the client calls it.
+
+        Raises:
+            NotFound: there is no such context, or it is gone.
+            Conflict: not all of it is there any more.
+        """
+        tree = self._tree(context)
+        listed = self._lists / context
+        if tree.is_dir() and not listed.exists():
+            return "the archive"
+        try:
+            wanted = self._decode(listed.read_bytes())
+        except FileNotFoundError as error:
+            raise NotFound(
+                f"the daemon has no build context '{context}' (any more)",
+                hint="build again: it is sent again",
+            ) from error
+        if not tree.is_dir():
+            context_trees.make(wanted, tree, self.blobs.path, stop)
+        return wanted.name
+
+    def _tree(self, context: str) -> Path:
+        if not _ID.fullmatch(context):
+            raise InvalidInput(f"'{context[:80]}' is no id of an uploaded context")
+        return self._trees / context
+
+    @contextlib.contextmanager
+    def _used(self, name: str) -> Iterator[None]:
+        with self._lock:
+            self._users[name] = self._users.get(name, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users[name] -= 1
+                if not self._users[name]:
+                    del self._users[name]
+
+    def prune(self, *, young: float = _YOUNG) -> None:
+        """Take away what is too old, and the oldest of what is too much.
+
+        Args:
+            young: seconds of age below which nothing goes.
+        """
+        now = time.time()
+        kept = sorted(self._all(), reverse=True)
+        total = 0
+        for each in kept:
+            total += each.size
+            age = now - each.used
+            if age >= young and (total > self.limits.kept or age > self.limits.age):
+                total -= each.size
+                self._remove(each.path)
+
+    def _remove(self, path: Path) -> None:
+        gone = path.with_name(f"{path.name}.gone")
+        with self._lock:
+            if path.name in self._users:
+                return
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(gone)
+        self._sizes.pop(path.name, None)
+        _remove(gone)
+
+    def _all(self) -> Iterator[_Kept]:
+        for pattern in ("blobs/*/*", "parts/*", "lists/*", "trees/*"):
+            for path in self._directory.glob(pattern):
+                if path.suffix:  # in the making, or on its way out
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    status = path.stat()
+                    size = self._size(path) if path.is_dir() else status.st_size
+                    yield _Kept(status.st_mtime, size, path)
+
+    def _size(self, tree: Path) -> int:
+        if tree.name not in self._sizes:
+            self._sizes[tree.name] = sum(
+                os.lstat(os.path.join(here, name)).st_size  # noqa: PTH118 - of many files
+                for here, _, names in os.walk(tree)
+                for name in names
+            )
+        return self._sizes[tree.name]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def extract(source: Reader, directory: Path, name: str, limits: ContextLimits) -> None:
+    """Extract an archive as a context.
+
+    Raises:
+        InvalidInput: it is damaged, too large, no tar archive, or tries to get out of the directory.
+    """
+    bounds = archive.Bounds(limits.size, limits.entries)
+    try:
+        archive.extract(source, directory, name, lambda _: None, bounds=bounds)
+    except InvalidInput as error:
+        # Its own hints speak of root file systems.
+        raise InvalidInput(error.message, hint=_HINT, details=error.details) from error

@@ -1,0 +1,120 @@
+"""Build contexts: where the files of a build come from, and how clients on other machines bring theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from kleene.build.events import Emit
+from kleene.contexts.kinds import is_git, is_remote
+from kleene.engine.chunks import read_in_thread
+from kleene.engine.context_remote import fetched
+from kleene.engine.context_store import ContextStore
+from kleene.engine.core import Core
+from kleene.errors import InvalidInput
+from kleene.host.threads import in_thread
+from kleene.schemas.contexts import ContextOffer
+from kleene.schemas.images import ImageBuildConfig
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a context is while it is built from.
+
+    Attributes:
+        path: an absolute path on this host.
+        name: what the user calls it.
+        dockerfile: the Dockerfile, if it is no file of the context.
+    """
+
+    path: str
+    name: str
+    dockerfile: bytes | None = None
+
+
+class Contexts:
+    """The contexts of one daemon."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    @functools.cached_property
+    def _store(self) -> ContextStore:
+        # Made with the first context that is not a directory of this host: most daemons never see one.
+        return ContextStore(self._core.platform.root / "contexts", self._core.platform.contexts)
+
+    async def offer(self, listed: bytes) -> ContextOffer:
+        """Take the list of a context (``contexts.manifest``); what is missing of it.
+
+        Raises:
+            InvalidInput: the list is malformed, too large, or not to be trusted.
+        """
+        return await in_thread(lambda stop: self._store.offer(listed, stop))
+
+    async def receive(self, chunks: AsyncIterator[bytes]) -> None:
+        """Take contents of files (``schemas.contexts``). What is whole is kept, whatever comes after it.
+
+        Raises:
+            InvalidInput: the stream breaks off, or is none of contents.
+            Conflict: a file changed while it was sent.
+            HostUnavailable: there is no space.
+        """
+        limit = self._store.limits.size
+        await read_in_thread(chunks, lambda source: self._store.blobs.receive(source, limit))
+
+    async def receive_archive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
+        """Make a context of a tar archive; ``token``: 32 hex digits that shall name it.
+
+        Raises:
+            InvalidInput: it is damaged, too large, no tar archive, or tries to get out of its directory.
+        """
+        await read_in_thread(chunks, lambda source: self._store.extract(token, source))
+
+    @contextlib.asynccontextmanager
+    async def opened(self, config: ImageBuildConfig, emit: Emit) -> AsyncIterator[Place]:
+        """The context of a build, for as long as the block lasts.
+
+        Raises:
+            NotFound, InvalidInput, Conflict, HostUnavailable: there is none, or it cannot be had.
+        """
+        if config.upload:
+            async with self._uploaded(config.upload, config.dockerfile_content) as place:
+                yield place
+        elif is_remote(config.context):
+            async with self._remote(config, emit) as place:
+                yield place
+        elif not config.context:
+            with self._store.empty() as directory:
+                yield Place(str(directory), "the empty context", _needed(config))
+        else:
+            yield Place(config.context, config.context, config.dockerfile_content)
+
+    @contextlib.asynccontextmanager
+    async def _uploaded(self, context: str, dockerfile: bytes | None) -> AsyncIterator[Place]:
+        store = self._store
+        try:
+            with store.opened(context) as tree:
+                name = await in_thread(lambda stop: store.make(context, stop))
+                yield Place(str(tree), name, dockerfile)
+        finally:
+            await in_thread(lambda _: store.prune())
+
+    @contextlib.asynccontextmanager
+    async def _remote(self, config: ImageBuildConfig, emit: Emit) -> AsyncIterator[Place]:
+        url, given = config.context, config.dockerfile_content
+        with self._store.empty() as directory:
+            if is_git(url):
+                raise InvalidInput(f"git repository '{url}' cannot be a context yet")
+            text = await fetched(url, directory, self._store.limits, emit)
+            yield Place(str(directory), url, text if given is None else given)
+
+
+def _needed(config: ImageBuildConfig) -> bytes:
+    if config.dockerfile_content is None:
+        raise InvalidInput(
+            "the build has neither a context nor a Dockerfile",
+            hint="name a directory: klee build .",
+        )
+    return config.dockerfile_content

@@ -1,0 +1,138 @@
+"""Contexts of clients on disk: what is missing, what is refused, what goes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import struct
+import time
+from pathlib import Path
+
+import pytest
+
+from kleene.contexts.manifest import Item, encode
+from kleene.engine.context_store import ContextLimits, ContextStore
+from kleene.errors import Conflict, InvalidInput, NotFound
+from kleene.host.threads import Stop
+from kleene.schemas.constants import BLOB_HEADER
+
+BIG = 10**9
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def file(path: str, data: bytes, mode: int = 0o644) -> Item:
+    return Item(path, "f", mode, 10**18, len(data), sha(data))
+
+
+def frame(data: bytes, start: int = 0, digest: str = "", cut: int | None = None) -> bytes:
+    head = struct.pack(BLOB_HEADER, bytes.fromhex(digest or sha(data)), start, len(data) - start)
+    return head + data[start:cut]
+
+
+class Store(ContextStore):
+    def take(self, *frames: bytes) -> None:
+        self.blobs.receive(io.BytesIO(b"".join(frames)), self.limits.size)
+
+    def ask(self, *items: Item, mode: int = 0o755) -> tuple[str, dict[str, int]]:
+        offer = self.offer(encode("here", mode, items), Stop())
+        return offer.id, offer.missing
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "s", ContextLimits(size=BIG, entries=10, kept=BIG))
+
+
+def test_a_context_is_what_the_client_listed(store: Store) -> None:
+    items = (
+        Item("d", "d", 0o500, 10**18),
+        file("d/x", b"same", 0o755),
+        file("d/y", b"same", 0o4600),
+        Item("l", "l", 0o777, 10**18, 0, "/etc/passwd"),
+    )
+    context, missing = store.ask(*items, mode=0o711)
+    assert missing == {sha(b"same"): 0}
+    store.take(frame(b"same"))
+    assert store.ask(*items, mode=0o711) == (context, {})
+    with store.opened(context) as tree:
+        assert store.make(context, Stop()) == "here"
+        found = {path.name: path.lstat() for path in (tree, *tree.rglob("*"))}
+        assert (tree / "d/x").read_bytes() == b"same"
+        assert (tree / "l").readlink() == Path("/etc/passwd")
+    modes = [stat.S_IMODE(found[name].st_mode) for name in (context, "d", "x", "y")]
+    assert modes == [0o711, 0o500, 0o755, 0o4600]
+    assert {found[name].st_mtime for name in ("d", "x", "y", "l")} == {10**9}
+    assert found["x"].st_ino != found["y"].st_ino
+
+
+def test_what_has_come_of_a_content_is_not_sent_again(store: Store, tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    with pytest.raises(InvalidInput, match="breaks off"):
+        store.take(frame(b"small"), frame(data, cut=2_000_000))
+    context, missing = store.ask(file("big", data), file("small", b"small"))
+    assert missing == {sha(data): 2_000_000}
+    half = tmp_path / "s/trees/left.tmp"
+    half.mkdir()
+    again = Store(tmp_path / "s", store.limits)  # as after a restart: what was half-made goes
+    assert not half.exists()
+    assert again.ask(file("big", data))[1] == {sha(data): 2_000_000}
+    with pytest.raises(Conflict, match="wrong place"):
+        again.take(frame(data, start=2_500_000))
+    again.take(frame(data, start=2_000_000))
+    assert again.ask(file("big", data))[1] == {}
+    with again.opened(context) as tree:
+        again.make(context, Stop())
+        assert (tree / "big").read_bytes() == data
+
+
+def test_contents_that_are_not_what_they_are_called(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(Conflict, match="changed while it was sent"):
+        store.take(frame(b"changed", digest=sha(b"x")))
+    with pytest.raises(InvalidInput, match="breaks off"):
+        store.take(b"short")
+    with pytest.raises(InvalidInput, match="more than"):
+        store.take(struct.pack(BLOB_HEADER, bytes(32), 0, BIG + 1))
+    assert store.ask(file("x", b"x"))[1] == {sha(b"x"): 0}
+    store.take(frame(b"x"))
+    store.blobs.path(sha(b"x")).write_bytes(b"y")  # as after a power cut
+    assert Store(tmp_path / "s", store.limits).ask(file("x", b"x"))[1] == {sha(b"x"): 0}
+
+
+def test_contexts_that_are_not_there(store: Store) -> None:
+    for name in ("../blobs", "x" * 32, ""):
+        with pytest.raises(InvalidInput, match="no id"):
+            store.make(name, Stop())
+    with pytest.raises(NotFound, match="no build context"):
+        store.make("0" * 32, Stop())
+    context, _ = store.ask(file("x", b"never sent"))
+    with pytest.raises(Conflict, match="not all files"):
+        store.make(context, Stop())
+    assert not list((store.blobs.path(sha(b"")).parents[2] / "trees").iterdir())
+
+
+def test_the_oldest_go_first_and_what_is_used_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s", ContextLimits(size=BIG, entries=10, kept=25_000, age=1000))
+    context, _ = store.ask(file("0", b"0" * 10_000))
+    for number in range(4):
+        data = b"%d" % number * 10_000
+        store.take(frame(data))
+        moment = time.time() - 500 + number * 100
+        os.utime(store.blobs.path(sha(data)), (moment, moment))
+    there = [store.blobs.path(sha(b"%d" % number * 10_000)) for number in range(4)]
+    store.prune()
+    assert all(path.exists() for path in there)  # they may be part of an upload that goes on
+    store.prune(young=0)
+    assert [path.exists() for path in there] == [False, False, True, True]
+    with store.opened(context) as tree:
+        tree.mkdir()
+        os.utime(tree, (1, 1))
+        store.prune(young=0)
+        assert tree.exists()
+    os.utime(tree, (1, 1))
+    store.prune(young=0)
+    assert not tree.exists()
