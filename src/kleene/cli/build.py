@@ -177,7 +177,7 @@ def build_config(options: dict[str, Any]) -> dict[str, Any]:
         "no_cache_filter": list(options["no_cache_filter"]),
         "cache_last_step": options["cache_from_step"],
         "parallel": options["parallel"] or 0,
-        "ordered": True,
+        "ordered": False,
         "resume": options["resume"],
         "container_config": container,
         "networks": [endpoint(network, "", options["ip"], options["ip6"])] if network else [],
