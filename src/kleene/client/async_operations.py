@@ -6,7 +6,7 @@ Written by ``make docs`` from those: change them.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kleene.client.api import ProcessList, SnapshotList
 from kleene.client.async_runner import Runner
@@ -152,6 +152,25 @@ class AsyncImages:
     async def tag(self, ref: str, nametag: str) -> str:
         """Give an image the name ``NAME[:TAG]``; its id."""
         return await self._runner.run(lambda client: client.images.tag(ref, nametag))
+
+
+class AsyncContexts:
+    """Operations on build contexts that are sent to the daemon; :mod:`kleene.client.upload` uses them."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    async def offer(self, listed: bytes) -> Any:
+        """A ``ContextOffer`` for the list of a context (``kleene.contexts.manifest``)."""
+        return await self._runner.run(lambda client: client.contexts.offer(listed))
+
+    async def send(self, frames: Iterable[bytes]) -> None:
+        """Send contents of files (``kleene.schemas.contexts``)."""
+        return await self._runner.run(lambda client: client.contexts.send(frames))
+
+    async def send_archive(self, token: str, chunks: Iterable[bytes]) -> None:
+        """Send a tar stream as the context ``token`` (32 hex digits)."""
+        return await self._runner.run(lambda client: client.contexts.send_archive(token, chunks))
 
 
 class AsyncNetworks:
@@ -305,6 +324,7 @@ class AsyncOperations:
         self.containers = AsyncContainers(runner)
         self.execs = AsyncExecs(runner)
         self.images = AsyncImages(runner)
+        self.contexts = AsyncContexts(runner)
         self.networks = AsyncNetworks(runner)
         self.volumes = AsyncVolumes(runner)
         self.secrets = AsyncSecrets(runner)

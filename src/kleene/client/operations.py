@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kleene.client.address import DEFAULT_HOST, parse_address, target
+from kleene.client.address import DEFAULT_HOST, Address, parse_address, target
 from kleene.client.failures import not_understood, request_failed
 from kleene.client.transport import HttpConnection, Tls
 from kleene.errors import KleeneError
@@ -352,7 +352,7 @@ class JsonClient:
         tls: Tls | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
     ) -> None:
-        self.address = self._address = parse_address(host)
+        self._address = parse_address(host)
         self._tls = tls or Tls()
         self._http = self._connection(timeout)
         self.containers = Containers(self._call, self._open_stream, self._http)
@@ -363,6 +363,11 @@ class JsonClient:
         self.volumes = Volumes(self._call, self._http)
         self.secrets = StoredFiles(self._call, "secrets")
         self.configs = StoredFiles(self._call, "configs")
+
+    @property
+    def address(self) -> Address:
+        """Where the daemon listens."""
+        return self._address
 
     def version(self) -> Any:
         """Versions of the daemon and of its API."""
