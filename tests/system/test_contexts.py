@@ -19,6 +19,7 @@ import pytest
 
 from tests.support import baseline
 from tests.support.daemon import Daemon, Result
+from tests.support.gitserver import Repository, served
 from tests.system.conftest import add_tiny
 
 pytestmark = pytest.mark.slow
@@ -348,3 +349,26 @@ def test_contexts_of_a_server(daemon: TcpDaemon, server: str, tmp_path: Path) ->
         port = closed.getsockname()[1]
     unreachable = daemon.klee("build", f"http://127.0.0.1:{port}/c.tar", check=False)
     assert "cannot be reached: connection refused" in unreachable.stderr
+
+
+def test_git_repositories(daemon: TcpDaemon, tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    repository.commit(Dockerfile="FROM tiny\nCOPY x /c\nRUN cat /c\n", x="first\n")
+    repository.git("tag", "v1")
+    repository.commit(x="second\n", sub__Dockerfile="FROM tiny\nRUN echo below\nCOPY . /\n")
+    (repository.tree / "out").symlink_to("/etc")
+    repository.commit(x="third\n")
+    with served(tmp_path, smart=True) as url:
+        there = f"{url}/repo.git"
+        assert "third" in daemon.klee("build", there).stdout
+        assert "first" in daemon.klee("build", f"{there}#v1").stdout
+        assert "below" in daemon.klee("build", "--no-cache", f"{there}#main:sub").stdout
+        for fragment, message in (
+            ("#none", "none"),
+            ("#:../sub", "is not a directory of the repository"),
+            ("#:out", "out"),
+        ):
+            failed = daemon.klee("build", f"{there}{fragment}", check=False)
+            assert (failed.status, message in failed.stderr) == (1, True), failed.stderr
+    trees = daemon.root / "contexts/trees"
+    assert not list(trees.glob("*.tmp"))

@@ -25,7 +25,7 @@ from kleene.build.resuming import TakenOver
 from kleene.build.selection import Selection
 from kleene.build.stage_plan import Place, StagePlan
 from kleene.build.steps import AddStep, CopyStep, RunStep, Step, Url, WorkdirStep, step_key
-from kleene.dockerfile.source import DockerfileError, Source
+from kleene.dockerfile.source import DockerfileError, Source, located
 from kleene.errors import InvalidInput, KleeneError
 from kleene.metadata.images import ImageStore, InstructionRecord, SnapshotRecord
 from kleene.runtime.driver import Output, ProcessSpec
@@ -269,7 +269,8 @@ class Solver:
         """Take a step; what goes wrong in it is told with its place in the Dockerfile."""
         try:
             return await self._step(step)
-        except BuildFailed:
+        except BuildFailed as error:
+            error.details = error.details or located(self._shop.source, step.range)
             raise
         except KleeneError as error:
             placed = DockerfileError(self._shop.source, step.range, error.message, error.hint)

@@ -123,8 +123,8 @@ def build(session: Session, /, **options: Any) -> int:
 
     upload = session.uploads if options["upload"] is None else options["upload"]
     context = choose_context(options["path"], options["file"], upload=upload)
-    config = build_config(options) | context.config
     view = _view(session, options)
+    config = build_config(options) | context.config | {"ordered": view.in_order}
 
     def begin() -> Stream:
         if context.send is not None:
@@ -177,7 +177,6 @@ def build_config(options: dict[str, Any]) -> dict[str, Any]:
         "no_cache_filter": list(options["no_cache_filter"]),
         "cache_last_step": options["cache_from_step"],
         "parallel": options["parallel"] or 0,
-        "ordered": False,
         "resume": options["resume"],
         "container_config": container,
         "networks": [endpoint(network, "", options["ip"], options["ip6"])] if network else [],

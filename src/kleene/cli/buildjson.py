@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class JsonView:
     """Writes every event as it comes. What a step writes goes as text, by step and stream."""
 
-    tells_failures = True
+    tells_failures, in_order = True, False
 
     def __init__(self) -> None:
         self._begun = time.monotonic()

@@ -27,7 +27,7 @@ _FRAME = 0.08
 class LiveView:
     """Shows a build in a terminal. Is told of the events, and by ``tick`` that time passes."""
 
-    tells_failures = False
+    tells_failures = in_order = False
 
     def __init__(self) -> None:
         self._steps = Steps()

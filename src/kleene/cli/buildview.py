@@ -27,9 +27,15 @@ _TICK = 100  # milliseconds
 
 
 class View(Protocol):
-    """Shows a build. ``tells_failures``: why it failed, too."""
+    """Shows a build.
+
+    Attributes:
+        tells_failures: whether it says why a build failed, too.
+        in_order: whether it wants stages that are built at the same time one after the other.
+    """
 
     tells_failures: bool
+    in_order: bool
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -162,7 +168,7 @@ def _kept_name(image_id: str, tag: str) -> str:
 class QuietView:
     """Only the image's id."""
 
-    tells_failures = False
+    tells_failures = in_order = False
 
     def __enter__(self) -> Self:
         return self
@@ -210,12 +216,15 @@ class QuietView:
 class PlainView(QuietView):
     """A line for each event, and output as it comes: all on standard output, so that the order is kept.
 
-    What a step writes that runs alone goes as the bytes that it is. While several run, it goes in whole
-    lines, each with the number of its step before it.
+    What a step writes that runs alone goes as the bytes that it is; the stages are told one after the
+    other. A daemon that does not do so is understood: while several steps run, output goes in whole lines,
+    each with the number of its step before it.
 
     Args:
         explain: say why a step was or was not in the cache.
     """
+
+    in_order = True
 
     def __init__(self, *, explain: bool = False) -> None:
         self._explain = explain
@@ -231,8 +240,7 @@ class PlainView(QuietView):
     def step_started(self, step: dict[str, Any]) -> None:
         """A step began."""
         begun = self._steps.start(step)
-        stage = f"[{printable(begun.stage)}] " if begun.stage else ""
-        self._line(f"Step {begun.number}/{begun.total} : {stage}{begun.instruction}")
+        self._line(f"Step {begun.number}/{begun.total} : {begun.instruction}")
 
     def step_finished(self, step: dict[str, Any]) -> None:
         """A step is done."""

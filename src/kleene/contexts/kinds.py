@@ -14,18 +14,12 @@ _COMPRESSED = (
     b"\x28\xb5\x2f\xfd",  # zstd: RFC 8878, 3.1.1
 )
 _CHECKSUM = slice(148, 156)  # pax: "ustar Header Block"
-_GIT = re.compile(r"git@[^/]|(?:git|ssh)://|https?://[^#?]*\.git(?:#|\Z)")
-_HTTP = re.compile(r"https?://", re.IGNORECASE)
-
-
-def is_git(text: str) -> bool:
-    """Whether a context is a git repository: ``git@``, ``git://``, ``ssh://``, or a URL to ``.git``."""
-    return _GIT.match(text) is not None
+_REMOTE = re.compile(r"(?:https?|git|ssh)://|git@[A-Za-z0-9]", re.IGNORECASE)
 
 
 def is_remote(text: str) -> bool:
-    """Whether a context is fetched by the daemon from somewhere."""
-    return _HTTP.match(text) is not None or is_git(text)
+    """Whether a context is fetched by the daemon from somewhere: an archive, or a git repository."""
+    return _REMOTE.match(text) is not None
 
 
 def is_archive(head: bytes) -> bool:

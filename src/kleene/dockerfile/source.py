@@ -159,6 +159,11 @@ def picture(source: Source, where: Range) -> str:
     return f"{gutter} |\n{number} | {shown}".rstrip() + f"\n{gutter} | {carets}"
 
 
+def located(source: Source, where: Range) -> str:
+    """A place with its picture, for a message that does not name it: ``FILE:LINE:COLUMN``, and the line."""
+    return f"{_place(source, where)}\n{picture(source, where)}"
+
+
 def _place(source: Source, where: Range) -> str:
     return f"{visible(source.name)}:{where.start.line}:{where.start.column}"
 

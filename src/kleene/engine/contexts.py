@@ -7,13 +7,15 @@ import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from kleene.build.events import Emit
-from kleene.contexts.kinds import is_git, is_remote
+from kleene.build.events import Emit, ProgressMade
+from kleene.contexts.kinds import is_remote
+from kleene.engine.apt_sources import without_password
 from kleene.engine.chunks import read_in_thread
 from kleene.engine.context_remote import fetched
 from kleene.engine.context_store import ContextStore
 from kleene.engine.core import Core
 from kleene.errors import InvalidInput
+from kleene.host import git, giturl
 from kleene.host.threads import in_thread
 from kleene.schemas.contexts import ContextOffer
 from kleene.schemas.images import ImageBuildConfig
@@ -105,10 +107,14 @@ class Contexts:
     async def _remote(self, config: ImageBuildConfig, emit: Emit) -> AsyncIterator[Place]:
         url, given = config.context, config.dockerfile_content
         with self._store.empty() as directory:
-            if is_git(url):
-                raise InvalidInput(f"git repository '{url}' cannot be a context yet")
+            if giturl.is_git(url):
+                repository = giturl.parse(url)
+                await emit(ProgressMade(f"fetch {repository.shown}", 0))
+                found = await git.fetch(repository, directory)
+                yield Place(str(found.path), repository.shown, given)
+                return
             text = await fetched(url, directory, self._store.limits, emit)
-            yield Place(str(directory), url, text if given is None else given)
+            yield Place(str(directory), without_password(url), text if given is None else given)
 
 
 def _needed(config: ImageBuildConfig) -> bytes:

@@ -89,7 +89,7 @@ def test_build_sends_the_configuration(
         "no_cache_filter": [],
         "cache_last_step": None,
         "parallel": 3,
-        "ordered": False,
+        "ordered": True,
         "resume": "",
         "networks": [
             {"container": "", "network": "net", "ip_address": "10.0.0.3", "ip_address6": "<auto>"}

@@ -281,7 +281,7 @@ def test_a_terminal_that_cannot_draw(
     assert start("build", ".", TERM="dumb").wait(PATIENCE) == 0
     terminal.end()
     shown = terminal.raw.decode()
-    assert "Step 3/5 : [base] RUN make" in shown
+    assert "Step 3/5 : RUN make" in shown
     assert "#3 compiling 8" in shown
     assert "\x1b[" not in shown.replace("\x1b[31m", "").replace("\x1b[0m", "")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kleene.contexts.kinds import is_archive, is_git, is_remote
+from kleene.contexts.kinds import is_archive, is_remote
 from kleene.contexts.manifest import Item, decode, encode
 from kleene.errors import InvalidInput
 
@@ -97,24 +97,22 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "remote", "git"),
+    ("text", "remote"),
     [
-        ("https://h/x.tar.gz", True, False),
-        ("HTTP://h/x", True, False),
-        ("https://h/x.git", True, True),
-        ("https://h/x.git#main:sub", True, True),
-        ("https://h/x.git?a", True, False),
-        ("git://h/x", True, True),
-        ("git@h:x/y", True, True),
-        ("ssh://h/x", True, True),
-        ("git@/x", False, False),
-        (".", False, False),
-        ("/abs", False, False),
-        ("ftp://h", False, False),
+        ("https://h/x.tar.gz", True),
+        ("HTTP://h/x", True),
+        ("https://h/x.git#main:sub", True),
+        ("git://h/x", True),
+        ("git@h:x/y", True),
+        ("ssh://h/x", True),
+        ("git@/x", False),
+        (".", False),
+        ("/abs", False),
+        ("ftp://h", False),
     ],
 )
-def test_kinds_of_contexts(text: str, remote: bool, git: bool) -> None:
-    assert (is_remote(text), is_git(text)) == (remote, git)
+def test_contexts_that_the_daemon_fetches(text: str, remote: bool) -> None:
+    assert is_remote(text) is remote
 
 
 @given(st.binary(max_size=600))
