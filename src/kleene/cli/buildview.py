@@ -139,12 +139,12 @@ def _tell_failure(failed: dict[str, Any], image_id: str, tag: str) -> None:
     kept = failed.get("image_id") or ""
     hints = [error.hint] if error.hint else []
     if kept and "klee run" not in (error.hint or ""):
-        hints += _ways_in(_kept_name(kept, tag), good, failed.get("failed_snapshot") or "")
+        hints += _ways_in(_kept_name(kept, tag), good, failed.get("failed_snapshot") or "", tag)
     print_error(error.message, hint="\n      ".join(hints) or None, details=error.details)
 
 
-def _ways_in(name: str, good: str, broken: str) -> Iterator[str]:
-    """What to type to see the place where a build failed."""
+def _ways_in(name: str, good: str, broken: str, tag: str) -> Iterator[str]:
+    """What to type to see the place where a build failed, and to go on from there."""
     if broken:
         yield f"to look into it: klee run -it {name}@{broken} /bin/sh"
         before = "before that step: "
@@ -152,6 +152,8 @@ def _ways_in(name: str, good: str, broken: str) -> Iterator[str]:
         before = "to look into it: "
     if good:
         yield f"{before}klee run -it {name}@{good} /bin/sh"
+        again = f" -t {tag}" if tag else ""
+        yield f"to go on when it is fixed: klee build --resume {name}{again} PATH"
 
 
 def warning_lines(warning: dict[str, Any]) -> list[str]:
