@@ -67,6 +67,12 @@ class ImageConfig:
     settings: ImageSettings = field(default_factory=ImageSettings)
 
 
+EMPTY_CONFIG = ImageConfig(
+    env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+)
+"""What ``FROM scratch`` begins with: as in BuildKit, programs are looked for in the usual places."""
+
+
 class Configuration:
     """An image's configuration while the instructions of its stage are gone through.
 

@@ -73,7 +73,8 @@ def _write_files(root: Path, step: CopyStep, owner: Owner) -> None:
     """The files that stand in the Dockerfile itself."""
     path = step.destination
     directory = step.into_directory or is_directory(root, path)
-    make_directory(root, path if directory else path.rpartition("/")[0] or "/")
+    # As for all that COPY makes, --chown counts for directories on the way too.
+    make_directory(root, path if directory else path.rpartition("/")[0] or "/", *owner)
     mode = 0o644 if step.chmod is None else step.chmod
     for file in step.files:
         target = f"{path.rstrip('/')}/{file.name}" if directory else path

@@ -116,6 +116,8 @@ class Selection:
         stop: Stop,
     ) -> None:
         owner, mode = looks
+        if not self.sources:  # patterns that match nothing make nothing
+            return
         try:
             into = directory or _is_directory(root, path)
             if not into and len(self.sources) > 1 and not all(s.is_directory for s in self.sources):
@@ -128,22 +130,27 @@ class Selection:
             made = inroot.make_dirs(root, wanted, 0o755, *(owner or (0, 0)))
         except OSError as error:
             raise oserrors.explain(error, f"'{path}' cannot be made in the image") from error
-        items = self._placed(path, into=into, fresh=into and bool(made))
-        copy_entries(self.root, stop.watched(items), root, owner=owner, mode=mode)
-
-    def _placed(self, path: str, *, into: bool, fresh: bool) -> Iterator[tuple[Entry, str]]:
-        """Every entry with its path in the image. Only a fresh destination gets a source's own mode."""
-        base = path.rstrip("/")
+        # As in BuildKit, the first directory that becomes a path not written as one gives it its own look.
+        fresh = bool(made) and not directory
         for source in self.sources:
-            if not source.is_directory:
-                yield source.entries[0], f"{base}/{source.name}" if into else path
-                continue
-            start = len(source.path) + 1 if source.path else 0
-            top, *inside = source.entries
-            if fresh:
-                yield top, path
-            for entry in inside:
-                yield entry, f"{base}/{entry.path[start:]}"
+            # One at a time: what two of them have in common by hard links becomes two files.
+            items = stop.watched(_placed(source, path, into=into, fresh=fresh))
+            copy_entries(self.root, items, root, owner=owner, mode=mode)
+            fresh = False
+
+
+def _placed(source: Source, path: str, *, into: bool, fresh: bool) -> Iterator[tuple[Entry, str]]:
+    """Every entry with its path in the image. ``fresh``: the destination gets the source's own mode."""
+    base = path.rstrip("/")
+    if not source.is_directory:
+        yield source.entries[0], f"{base}/{source.name}" if into else path
+        return
+    start = len(source.path) + 1 if source.path else 0
+    top, *inside = source.entries
+    if fresh:
+        yield top, path
+    for entry in inside:
+        yield entry, f"{base}/{entry.path[start:]}"
 
 
 def _is_directory(root: int, path: str) -> bool:

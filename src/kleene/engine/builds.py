@@ -17,7 +17,7 @@ from kleene import names
 from kleene.build import plan as planning
 from kleene.build.adding import RemoteFile
 from kleene.build.cachepolicy import cache_policy
-from kleene.build.config import ImageConfig
+from kleene.build.config import EMPTY_CONFIG, ImageConfig
 from kleene.build.context import Context
 from kleene.build.events import BuildFailed, Emit, Event, Started, Warned
 from kleene.build.kept_digests import KeptDigests
@@ -174,7 +174,7 @@ class Builds:
             planning.plan,
             dockerfile,
             nodes,
-            configs | {SCRATCH: ImageConfig()},
+            configs | {SCRATCH: EMPTY_CONFIG},
             config.buildargs,
             override=override,
             user=options.user or "",

@@ -171,9 +171,10 @@ def process(
         bounding: the container's capabilities; only root gets them as its own.
         limits: the container's resource limits.
     """
-    user: Json = {"uid": identity.uid, "gid": identity.gid}
-    if identity.groups:
-        user["additionalGids"] = list(identity.groups)
+    # The primary group is among the others, as in Docker: else a setgid program could drop it, and with it
+    # what a file's mode denies to that group (CVE-2022-36109).
+    groups = sorted({identity.gid, *identity.groups})
+    user: Json = {"uid": identity.uid, "gid": identity.gid, "additionalGids": groups}
     result: Json = {
         "terminal": spec.terminal,
         "user": user,
