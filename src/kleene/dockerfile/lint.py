@@ -7,11 +7,12 @@ Nothing here refuses a Dockerfile: what cannot be expanded is passed over, for t
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kleene.dockerfile.document import Dockerfile, Stage
-from kleene.dockerfile.excerpt import nearest, quoted
+from kleene.dockerfile.excerpt import quoted
 from kleene.dockerfile.instructions import (
     Add,
     Arg,
@@ -24,7 +25,7 @@ from kleene.dockerfile.instructions import (
     Instruction,
     ShellForm,
 )
-from kleene.dockerfile.lint_variables import Parent, StageVariables, expanded
+from kleene.dockerfile.lint_variables import Parent, StageVariables, expanded, similar
 from kleene.dockerfile.parser import Statement
 from kleene.dockerfile.rules import RULES, CheckOptions, read_check_options
 from kleene.dockerfile.source import DockerfileError, DockerfileWarning
@@ -71,8 +72,9 @@ def lint(dockerfile: Dockerfile, facts: Facts) -> tuple[DockerfileWarning, ...]:
     lines = sorted(options)
 
     def wanted(warning: DockerfileWarning) -> bool:
-        line = max((n for n in lines if n <= warning.range.start.line), default=0)
-        return options.get(line, dockerfile.check).wants(RULES[warning.rule])
+        above = bisect_right(lines, warning.range.start.line)
+        chosen = options[lines[above - 1]] if above else dockerfile.check
+        return chosen.wants(RULES[warning.rule])
 
     return tuple(sorted(filter(wanted, found), key=lambda warning: warning.range.start))
 
@@ -229,7 +231,7 @@ class _Linter:
     def _undeclared(self, word: Word, missing: Iterable[str]) -> None:
         for name in missing:
             if name not in self._declared:
-                near = nearest(name, sorted(self._declared))
+                near = similar(name, self._declared)
                 self._warn(
                     word,
                     "UndefinedArgInFrom",

@@ -6,7 +6,8 @@ Pure. Much less than what a plan knows: a word that cannot be expanded is empty,
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kleene.dockerfile.excerpt import nearest, quoted
@@ -27,6 +28,9 @@ from kleene.dockerfile.instructions import (
 from kleene.dockerfile.source import DockerfileError, DockerfileWarning
 from kleene.dockerfile.words import Word
 
+_MOST_KNOWN = 100
+"""Names among which one that was meant is looked for."""
+
 
 @dataclass(frozen=True)
 class Parent:
@@ -45,18 +49,27 @@ class Expanded:
     missing: list[str]
 
 
-class _Recorder(dict[str, str]):
+class _Recorder(Mapping[str, str]):
     """Variables that remember what they were asked for."""
 
-    asked: dict[str, None]
-
     def __init__(self, values: Mapping[str, str]) -> None:
-        super().__init__(values)
-        self.asked = {}
+        self._values = values
+        self.asked: dict[str, None] = {}
 
-    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+    def __getitem__(self, name: str) -> str:
         self.asked[name] = None
-        return super().get(name, default)
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def similar(name: str, known: Collection[str]) -> str | None:
+    """The one of ``known`` that was probably meant. Among very many none is looked for: that takes time."""
+    return nearest(name, sorted(known)) if len(known) <= _MOST_KNOWN else None
 
 
 def expanded(
@@ -104,7 +117,7 @@ class StageVariables:
         """Expand a word with the variables as they are now."""
         # In a heredoc the escape character is always the backslash.
         escape = self._escape if quotes else "\\"
-        return expanded(word, self._args | self._env, escape, quotes=quotes)
+        return expanded(word, ChainMap(self._env, self._args), escape, quotes=quotes)
 
     def carry_out(
         self, instruction: Instruction, given: Mapping[str, str], arguments: Mapping[str, str]
@@ -161,7 +174,7 @@ class StageVariables:
         for name in self.expand(word, quotes=quotes).missing:
             if name in self._declared:
                 continue
-            near = nearest(name, sorted(self._declared | self._env.keys()))
+            near = similar(name, self._declared) or similar(name, self._env)
             yield word.warning(
                 "UndefinedVar",
                 f"variable {quoted('$' + name)} is declared by no ARG or ENV above",
