@@ -17,14 +17,18 @@ from kleene.names import new_id
 from kleene.runtime.driver import Output
 from kleene.schemas.common import IdResponse
 from kleene.schemas.containers import (
+    CommitConfig,
     Container,
     ContainerConfig,
     ContainerInspect,
     ContainerProcess,
+    ContainerStats,
     ContainerSummary,
+    FileChange,
 )
 from kleene.schemas.contexts import ContextOffer
-from kleene.schemas.execs import ExecConfig
+from kleene.schemas.events import Event, EventsConfig
+from kleene.schemas.execs import AttachConfig, ExecConfig, ExecInfo
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
 from kleene.schemas.networks import (
@@ -276,11 +280,48 @@ class FakeExecs:
             raise NotFound("container 'nothing' does not exist")
         return 7
 
+    async def running(self, ref: str, /) -> list[ExecInfo]:
+        return [ExecInfo(exec_id, ["/s"], "", False, True) for exec_id in self.sessions]
+
+    async def attach(self, ref: str, config: AttachConfig, /) -> FakeSession:
+        if config.exec_id not in self.sessions:
+            raise Conflict(f"container '{ref}' is not running")
+        return self.sessions[config.exec_id]
+
     async def stop(self, exec_id: str, /, *, force: bool, stop_container: bool) -> str:
         if exec_id not in self.sessions:
             raise NotFound(f"execution instance '{exec_id}' does not exist")
         self.started.append({"force": force, "stop_container": stop_container})
         return exec_id
+
+
+class FakeStates:
+    async def diff(self, ref: str, /) -> list[FileChange]:
+        if ref == "nothing":
+            raise NotFound("container 'nothing' does not exist")
+        return [FileChange("added", "/new"), FileChange("modified", "/etc/passwd")]
+
+    async def commit(self, ref: str, config: CommitConfig, /) -> str:
+        if ref == "nothing":
+            raise NotFound("container 'nothing' does not exist")
+        return new_id()
+
+
+class FakeStats:
+    async def of(self, ref: str, /) -> ContainerStats:
+        if ref == "nothing":
+            raise NotFound("container 'nothing' does not exist")
+        return ContainerStats(new_id(), ref, CREATED, 1.5, 2, 1000, 0, 3, 4096, 0, 10, 20)
+
+    async def all(self) -> list[ContainerStats]:
+        return [await self.of("web")]
+
+
+class FakeEvents:
+    async def read(self, config: EventsConfig, /) -> AsyncGenerator[Event, None]:
+        if config.filters == ["wrong"]:
+            raise InvalidInput("filter 'wrong' cannot be understood")
+        yield Event(CREATED, "container", "start", new_id(), "web", {"image": "web:latest"})
 
 
 class FakeLogs:
@@ -520,6 +561,9 @@ class FakeEngine:
         self.volumes = FakeVolumes()
         self.volume_states = FakeVolumeStates(self.volumes)
         self.volume_archives = self.volume_states
+        self.states = FakeStates()
+        self.stats = FakeStats()
+        self.events = FakeEvents()
         self.secrets = FakeSecrets()
         self.configs = FakeConfigs()
         self.failure: KleeneError | None = None

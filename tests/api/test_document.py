@@ -20,6 +20,8 @@ _STREAMS = {
     "/images/build",
     "/images/create",
     "/containers/{container_id}/logs",
+    "/containers/{container_id}/attach",
+    "/events",
     "/containers/{container_id}/wait",
 }
 

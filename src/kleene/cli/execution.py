@@ -192,11 +192,15 @@ class _Process:
     def _connect(self, stream: Stream, exec_id: str) -> dict[str, Any] | int:
         """The last message; or, if the user left, the exit status."""
         from kleene.client.attach import Hangup, attach
+        from kleene.client.detach import Detached
 
         try:
             if self.detach:
                 return _last_of(stream)
             return attach(stream, interactive=self.interactive, tty=self.tty)
+        except Detached:
+            click.echo(f"\ndetached from {exec_id}")
+            return 0
         except KeyboardInterrupt:
             print_error(f"interrupted; the process of '{exec_id}' may still run", hint="klee lsc")
             return _INTERRUPTED

@@ -29,7 +29,14 @@ from kleene.client.operations import (
 from kleene.client.streams import Stream
 from kleene.client.transport import Tls
 from kleene.schemas.common import IdResponse
-from kleene.schemas.containers import ContainerInspect, ContainerProcess, ContainerSummary
+from kleene.schemas.containers import (
+    ContainerInspect,
+    ContainerProcess,
+    ContainerStats,
+    ContainerSummary,
+    FileChange,
+)
+from kleene.schemas.execs import ExecInfo
 from kleene.schemas.images import Image
 from kleene.schemas.networks import Network, NetworkInspect
 from kleene.schemas.secrets import Config, ConfigInspect, Secret
@@ -42,6 +49,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ProcessList = list[ContainerProcess]
+StatsList = list[ContainerStats]
+ChangeList = list[FileChange]
+ExecList = list[ExecInfo]
 SnapshotList = list[VolumeSnapshot]
 
 
@@ -63,6 +73,22 @@ class TypedContainers(Containers):
     def top(self, ref: str) -> ProcessList:
         """Its processes. Raises Conflict if it does not run."""
         return _decode(super().top(ref), ProcessList)
+
+    def stats(self, ref: str) -> ContainerStats:
+        """What it uses. Raises Conflict if it does not run."""
+        return _decode(super().stats(ref), ContainerStats)
+
+    def all_stats(self) -> StatsList:
+        """What all running containers use."""
+        return _decode(super().all_stats(), StatsList)
+
+    def diff(self, ref: str) -> ChangeList:
+        """The files in which it differs from its image."""
+        return _decode(super().diff(ref), ChangeList)
+
+    def execs(self, ref: str) -> ExecList:
+        """The execution instances that run in it, the oldest first."""
+        return _decode(super().execs(ref), ExecList)
 
 
 class TypedImages(Images):

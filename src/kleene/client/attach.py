@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
+from kleene.client.detach import DetachKeys
 from kleene.client.streams import Output, Stream
 from kleene.client.terminal import RawMode, size_of
 from kleene.schemas.constants import STDERR
@@ -28,35 +29,39 @@ class Hangup(Exception):
     """The user's terminal went away."""
 
 
-def attach(stream: Stream, *, interactive: bool, tty: bool) -> dict[str, Any]:
+def attach(
+    stream: Stream, *, interactive: bool, tty: bool, pass_signals: bool = True
+) -> dict[str, Any]:
     """Connect this process's standard streams to the process behind ``stream``.
 
     Args:
         interactive: pass on standard input.
         tty: the process has a terminal: make ours raw (with ``interactive``), pass on its size.
+        pass_signals: else the first one ends the attachment already.
 
     Returns:
         The last message of the stream, ``closing`` or ``failed``.
 
     Raises:
         KeyboardInterrupt: the user insisted.
+        Detached: the user typed the keys for that, in a terminal.
         Hangup: the terminal went away.
         BrokenPipeError: nobody reads standard output.
         DaemonUnreachable: the stream broke.
     """
     raw = RawMode(_STDIN) if interactive and tty else None
-    with _Signals(tty) as signals, raw or contextlib.nullcontext():
+    with _Signals(tty, pass_on=pass_signals) as signals, raw or contextlib.nullcontext():
         return _Attachment(stream, signals, raw, interactive=interactive, tty=tty).run()
 
 
 class _Signals:
     """Signals as bytes on a descriptor (``signal.set_wakeup_fd``), while entered."""
 
-    def __init__(self, tty: bool) -> None:
+    def __init__(self, tty: bool, *, pass_on: bool) -> None:
         self._wanted = [*_PASSED_ON, signal.SIGHUP]
         if tty:
             self._wanted += [signal.SIGWINCH, signal.SIGCONT]
-        self._passed_on: set[int] = set()
+        self._passed_on: set[int] = set() if pass_on else set(_PASSED_ON)
 
     def __enter__(self) -> _Signals:
         self.descriptor, self._write = os.pipe()
@@ -108,6 +113,7 @@ class _Attachment:
         self._stream = stream
         self._signals = signals
         self._raw = raw
+        self._keys = None if raw is None else DetachKeys()
         self._tty = tty
         self._input_open = interactive
         self._last: dict[str, Any] | None = None
@@ -141,7 +147,7 @@ class _Attachment:
         except OSError:
             data = b""  # closed before we started, or a terminal that went away
         if data:
-            self._stream.write(data)
+            self._stream.write(data if self._keys is None else self._keys.feed(data))
         else:
             self._input_open = False
             self._stream.end_input()

@@ -103,6 +103,30 @@ class Containers:
         """Its processes. Raises Conflict if it does not run."""
         return self._request("GET", target("containers", ref, "top"))
 
+    def stats(self, ref: str) -> Any:
+        """What it uses. Raises Conflict if it does not run."""
+        return self._request("GET", target("containers", ref, "stats"))
+
+    def all_stats(self) -> Any:
+        """What all running containers use."""
+        return self._request("GET", target("containers", "stats"))
+
+    def diff(self, ref: str) -> Any:
+        """The files in which it differs from its image."""
+        return self._request("GET", target("containers", ref, "diff"))
+
+    def commit(self, ref: str, config: Body) -> str:
+        """Make an image of it, by a ``CommitConfig``; the image's id."""
+        return _id(self._request("POST", target("containers", ref, "commit"), config))
+
+    def execs(self, ref: str) -> Any:
+        """The execution instances that run in it, the oldest first."""
+        return self._request("GET", target("containers", ref, "execs"))
+
+    def attach(self, ref: str, config: Body) -> Stream:
+        """Connect to a process that runs in it, by an ``AttachConfig``."""
+        return self._stream(target("containers", ref, "attach"), config)
+
     def read_archive(self, ref: str, path: str) -> Generator[bytes, None, None]:
         """What is at ``path`` in it, as a tar stream; it must be read to its end, or closed."""
         return self._http.download(target("containers", ref, "archive", query={"path": path}))
@@ -376,6 +400,10 @@ class JsonClient:
     def info(self) -> Any:
         """The daemon and what it found on its host."""
         return self._call("GET", target("info"))
+
+    def events(self, config: Body) -> Stream:
+        """What happens to the daemon's objects, by an ``EventsConfig``: output in lines of JSON."""
+        return self._open_stream(target("events"), config)
 
     def close(self) -> None:
         """Close the connection."""

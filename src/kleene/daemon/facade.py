@@ -13,13 +13,17 @@ from kleene.build.events import Emit
 from kleene.runtime.driver import Output
 from kleene.schemas.common import IdResponse
 from kleene.schemas.containers import (
+    CommitConfig,
     ContainerConfig,
     ContainerInspect,
     ContainerProcess,
+    ContainerStats,
     ContainerSummary,
+    FileChange,
 )
 from kleene.schemas.contexts import ContextOffer
-from kleene.schemas.execs import ExecConfig
+from kleene.schemas.events import Event, EventsConfig
+from kleene.schemas.execs import AttachConfig, ExecConfig, ExecInfo
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
 from kleene.schemas.networks import EndPointConfig, Network, NetworkConfig, NetworkInspect
@@ -108,6 +112,8 @@ class Execs(Protocol):
         columns: int | None = None,
     ) -> ExecSession: ...
     async def wait(self, container: str, /) -> int: ...
+    async def running(self, ref: str, /) -> list[ExecInfo]: ...
+    async def attach(self, ref: str, config: AttachConfig, /) -> ExecSession: ...
     async def stop(self, exec_id: str, /, *, force: bool, stop_container: bool) -> str: ...
 
 
@@ -181,6 +187,20 @@ class Configs(Protocol):
     async def remove(self, name: str, /) -> str: ...
 
 
+class States(Protocol):
+    async def diff(self, ref: str, /) -> list[FileChange]: ...
+    async def commit(self, ref: str, config: CommitConfig, /) -> str: ...
+
+
+class Stats(Protocol):
+    async def of(self, ref: str, /) -> ContainerStats: ...
+    async def all(self) -> list[ContainerStats]: ...
+
+
+class Events(Protocol):
+    def read(self, config: EventsConfig, /) -> AsyncGenerator[Event, None]: ...
+
+
 class EngineFacade(Protocol):
     """The engine, as the routes see it."""
 
@@ -204,6 +224,12 @@ class EngineFacade(Protocol):
     def volume_states(self) -> VolumeStates: ...
     @property
     def volume_archives(self) -> VolumeArchives: ...
+    @property
+    def states(self) -> States: ...
+    @property
+    def stats(self) -> Stats: ...
+    @property
+    def events(self) -> Events: ...
     @property
     def secrets(self) -> Secrets: ...
     @property

@@ -79,6 +79,7 @@ class Containers:
             await self._volumes.prepare(record)
             self._store.containers.update(record.id, state="ready")
             undo.pop_all()
+        self._core.events.of_container("create", record)
         if config.start_soon:
             self._core.background(self._bring_up_early(record.id), f"bring up {record.id}")
         return record.id
@@ -236,6 +237,7 @@ class Containers:
         if number in (SIGKILL, signal_number(record.stop_signal)):
             self._store.containers.update(record.id, wanted=False)
         await self._core.platform.runtime.signal_all(record.id, number)
+        self._core.events.of_container("kill", record, signal=name)
         return record.id
 
     async def top(self, reference: str) -> ProcessList:
@@ -280,6 +282,7 @@ class Containers:
                 async with asyncio.timeout(grace):
                     await runtime.wait_empty(record.id)
         await self._lifecycle.take_down(record)
+        self._core.events.of_container("stop", record)
 
     async def remove(self, reference: str, *, force: bool = False) -> str:
         """Remove a container with its file system and logs; with ``force`` even if it runs.
@@ -308,6 +311,7 @@ class Containers:
             await self._core.platform.storage.destroy(record.dataset)
             await self._volumes.remove_anonymous(record)
         self._store.containers.delete(record.id)
+        self._core.events.of_container("remove", record)
 
     async def after_stop(self, record: ContainerRecord) -> None:
         """What follows when a container has gone down: its removal, if it was marked for that."""
@@ -339,6 +343,8 @@ class Containers:
                     self._store.containers.update(record.id, **changes)
             except sqlite3.IntegrityError as error:
                 raise _name_taken(str(config.name)) from error
+            if changes:
+                self._core.events.of_container("update", record, changed=",".join(sorted(changes)))
             if "ports" in changes:
                 await self._endpoints.refresh_firewall()
             notes = await self._change_live(record, changes) if self._is_running(record) else []

@@ -19,6 +19,8 @@ from kleene.engine.platform import Platform
 from kleene.engine.provided import ProvidedFiles
 from kleene.engine.reconcile import Reconciler
 from kleene.engine.restarts import Restarts
+from kleene.engine.states import States
+from kleene.engine.stats import Stats
 from kleene.engine.stored_files import Configs, Secrets
 from kleene.engine.volume_archives import VolumeArchives
 from kleene.engine.volume_states import VolumeStates
@@ -52,6 +54,8 @@ class Engine:
         self._health = HealthChecks(core, lifecycle)
         self.logs = Logs(core, lifecycle)
         self.copies = Copies(core, lifecycle)
+        self.states = States(core)
+        self.stats = Stats(core)
         self._reconciler = Reconciler(
             core,
             lifecycle,
@@ -75,6 +79,8 @@ class Engine:
         engine = cls(platform, database)
         try:
             await engine._reconciler.run()
+            core = engine._core
+            core.events.emit("daemon", "start", platform.instance, "kleened", version=__version__)
             await engine._restarts.start_all(engine._reconciler.interrupted)
         except BaseException:
             await engine.close()

@@ -16,6 +16,7 @@ from typing import get_args
 
 from kleene.engine.times import parse_since
 from kleene.errors import Conflict, InvalidInput
+from kleene.metadata.containers import ContainerRecord
 from kleene.schemas.events import Event, EventKind, EventsConfig
 
 CAPACITY = 2000
@@ -42,6 +43,14 @@ class Events:
         self._kept.append((self._count, Event(moment, kind, action, id_, name, told)))
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+    def of_container(self, action: str, record: ContainerRecord, **attributes: object) -> None:
+        """Tell of a container; those that only serve a build are nobody's business."""
+        if not record.is_build:
+            image = (
+                f"{record.image_name}:{record.image_tag}" if record.image_name else record.image_id
+            )
+            self.emit("container", action, record.id, record.name, image=image, **attributes)
 
     async def read(self, config: EventsConfig) -> AsyncGenerator[Event, None]:
         """The events that are asked for, as they happen.

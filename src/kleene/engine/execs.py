@@ -15,8 +15,8 @@ from kleene.engine.core import Core
 from kleene.engine.lifecycle import Lifecycle
 from kleene.errors import Conflict, InvalidInput, NotFound
 from kleene.metadata.containers import ContainerRecord, ExecRecord
-from kleene.runtime.driver import Output, Process, ProcessSpec
-from kleene.schemas.execs import ExecConfig
+from kleene.runtime.driver import Connection, Output, Process, ProcessSpec
+from kleene.schemas.execs import AttachConfig, ExecConfig, ExecInfo
 
 _GRACE = 10.0
 
@@ -39,23 +39,29 @@ class ExecSession:
         process: Process,
         ended: asyncio.Task[int],
         lifecycle: Lifecycle,
+        connection: Connection | None = None,
     ) -> None:
+        """
+        Args:
+            connection: how to reach it; else it was started with ``attach``.
+        """
         self.exec_id = exec_id
         self.container_id = container_id
         self._process = process
+        self._connection: Connection = connection or process
         self._ended = ended
         self._lifecycle = lifecycle
 
     def output(self) -> AsyncIterator[Output]:
         """What the process writes, until it ends. Only if it was started with ``attach``."""
-        return self._process.output()
+        return self._connection.output()
 
     async def write(self, data: bytes) -> None:
         """Send to its standard input."""
-        await self._process.write(data)
+        await self._connection.write(data)
 
     async def close_stdin(self) -> None:
-        await self._process.close_stdin()
+        await self._connection.close_stdin()
 
     async def resize(self, rows: int, columns: int) -> None:
         """Change the size of its terminal, in characters."""
@@ -154,6 +160,7 @@ class Execs:
             if not record.cmd and not automatic:
                 self._store.containers.update(container.id, wanted=True, restart_count=0)
             ended = self.watch(container, record.id, process)
+            self._core.events.of_container("exec-start", container, exec_id=record.id)
         return ExecSession(record.id, container.id, process, ended, self._lifecycle)
 
     def _get(self, exec_id: str) -> ExecRecord:
@@ -217,9 +224,49 @@ class Execs:
             self._store.containers.update(container, exit_code=code)
             self._store.execs.delete(exec_id)
         del self._watched[exec_id]
+        if (present := self._store.containers.get(container)) is not None:
+            self._core.events.of_container("exec-die", present, exec_id=exec_id, exit_code=code)
         for waiter in self._waiters.get(container, ()):
             waiter.code = code
         return code
+
+    async def running(self, reference: str) -> list[ExecInfo]:
+        """The instances that run in a container, the oldest first: that is its main process."""
+        container = lookup.container(self._store, reference)
+        return [
+            ExecInfo(record.id, record.cmd, record.user, record.tty, record.stdin)
+            for record in self._store.execs_of(container.id)
+            if record.id in self._watched
+        ]
+
+    async def attach(self, reference: str, config: AttachConfig) -> ExecSession:
+        """Connect to an instance that runs, by default the oldest, beside whoever is connected already.
+
+        Raises:
+            Conflict: nothing runs in the container, or the instance that was named.
+        """
+        container = lookup.container(self._store, reference)
+        found = [
+            (record, watched)
+            for record in self._store.execs_of(container.id)
+            if record.id.startswith(config.exec_id) and (watched := self._watched.get(record.id))
+        ]
+        if not found:
+            what = f"'{config.exec_id}' does not run" if config.exec_id else "is not running"
+            subject = "execution instance of " if config.exec_id else ""
+            raise Conflict(
+                f"{subject}container '{container.name}' {what}",
+                hint=f"start it first: klee start {container.name}",
+            )
+        record, watched = found[0]
+        connection = await self._core.platform.runtime.attach(
+            container.id, record.id, terminal=record.tty, stdin=record.stdin
+        )
+        if config.rows is not None and config.columns is not None and record.tty:
+            await watched.process.resize(config.rows, config.columns)
+        return ExecSession(
+            record.id, container.id, watched.process, watched.ended, self._lifecycle, connection
+        )
 
     async def wait(self, reference: str) -> int:
         """Wait until a container stops; the exit status of its instance that ended last, 0 before the first.

@@ -28,11 +28,18 @@ class Images:
 
     async def create(self, config: ImageCreateConfig, emit: Emit) -> str:
         """Make a base image: :meth:`Bases.create`."""
-        return await self._bases.create(config, emit)
+        return self._told("create", await self._bases.create(config, emit))
 
     async def build(self, config: ImageBuildConfig, emit: Emit) -> str:
         """Build an image from a Dockerfile: :meth:`Builds.build`."""
-        return await self._builds.build(config, emit)
+        return self._told("build", await self._builds.build(config, emit))
+
+    def _told(self, action: str, image_id: str) -> str:
+        """Tell of what happened to an image; its id."""
+        record = self._store.images.get(image_id)
+        name = f"{record.name}:{record.tag}" if record is not None and record.name else ""
+        self._core.events.emit("image", action, image_id, name)
+        return image_id
 
     async def inspect(self, reference: str) -> Image:
         """One image, with its instructions and their snapshots."""
@@ -67,7 +74,7 @@ class Images:
         name, tag = names.parse_nametag(nametag)
         record, _ = lookup.image(self._store, reference)
         self._store.move_tag(record.id, name, tag)
-        return record.id
+        return self._told("tag", record.id)
 
     async def remove(self, reference: str) -> str:
         """Remove an image. Images that were built from it stay whole.
@@ -83,6 +90,7 @@ class Images:
                 f"image '{subject}' is used by container '{users[0].name}'",
                 hint=f"remove the container first: klee rmc {users[0].name}",
             )
+        self._told("remove", record.id)
         self._store.hide(record.id)
         await self.collect()
         return record.id
@@ -92,6 +100,7 @@ class Images:
         used = {container.image_id for container in self._core.containers.present()}
         unused = [r for r in self._store.ready() if r.id not in used and (all or r.name is None)]
         for record in unused:
+            self._told("remove", record.id)
             self._store.hide(record.id)
         await self.collect()
         return [record.id for record in unused]

@@ -101,6 +101,7 @@ class Lifecycle:
             if record.ports:
                 await self._endpoints.refresh_firewall()
             undo.pop_all()
+        self._core.events.of_container("start", record)
 
     def _mark_down(self, record: ContainerRecord) -> None:
         self._core.containers.containers.update(record.id, running=False, finished=now())
@@ -130,6 +131,8 @@ class Lifecycle:
         else:
             self._mark_ended(record)
             supervised.stopped.set()
+        present = self._core.containers.containers.get(record.id) or record
+        self._core.events.of_container("die", record, exit_code=present.exit_code or 0)
         await self._core.platform.runtime.delete(record.id)
         self.files.withdraw(record.id)
         await self._endpoints.release(record)

@@ -67,6 +67,7 @@ class Networks:
             await self._set_up(record)
             await self._endpoints.refresh_firewall()
             undo.pop_all()
+        self._core.events.emit("network", "create", record.id, record.name)
         return record.id
 
     async def _describe(self, config: NetworkConfig) -> NetworkRecord:
@@ -181,6 +182,10 @@ class Networks:
         container = lookup.container(self._core.containers, config.container)
         async with self._core.locks.hold(f"container/{container.id}"):
             await self._endpoints.connect(container, config)
+        network = lookup.network(self._store, config.network)
+        self._core.events.emit(
+            "network", "connect", network.id, network.name, container=container.name
+        )
 
     async def disconnect(self, reference: str, container_reference: str) -> None:
         """Disconnect a container, running or not, from a network.
@@ -192,6 +197,9 @@ class Networks:
         container = lookup.container(self._core.containers, container_reference)
         async with self._core.locks.hold(f"container/{container.id}"):
             await self._endpoints.disconnect(network, container)
+        self._core.events.emit(
+            "network", "disconnect", network.id, network.name, container=container.name
+        )
 
     async def remove(self, reference: str) -> str:
         """Remove a network; containers on it are disconnected, those that run too.
@@ -215,6 +223,7 @@ class Networks:
             await self._endpoints.refresh_firewall()
             if record.type != "custom":
                 await self._links.delete_link(record.interface)
+        self._core.events.emit("network", "remove", record.id, record.name)
         return record.id
 
     async def prune(self) -> list[str]:

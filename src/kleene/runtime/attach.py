@@ -22,6 +22,8 @@ _LARGEST_OUTPUT = 8192 + 1
 _LARGEST_INPUT = 16384  # conmon cuts off what exceeds its buffer of 32767 bytes
 _END_OF_FILE = b"\x04"  # VEOF (termios(3))
 
+_draining: set[asyncio.Task[None]] = set()  # a task lives only as long as somebody knows it
+
 
 class Attachment:
     """An open connection.
@@ -29,9 +31,14 @@ class Attachment:
     Args:
         terminal: the process has a terminal, whose input has no end but what is typed.
         stdin: whether the process's standard input is open for us.
+        keep: to leave :meth:`output` shall not end that input: conmon ends it for everybody when one of
+            its clients goes (conn_sock.c). So the connection stays, and what comes is thrown away.
     """
 
-    def __init__(self, connection: socket.socket, *, terminal: bool, stdin: bool) -> None:
+    def __init__(
+        self, connection: socket.socket, *, terminal: bool, stdin: bool, keep: bool = False
+    ) -> None:
+        self._keep = keep
         self._socket = connection
         self._terminal = terminal
         self._stdin = stdin
@@ -39,11 +46,26 @@ class Attachment:
 
     async def output(self) -> AsyncIterator[Output]:
         """Until the keeper closes the connection, which it does when the process has ended. Leaving the
-        iteration early closes the connection, and with it the process's standard input."""
+        iteration early closes the connection, and with it the process's standard input, unless it is kept."""
         loop = asyncio.get_running_loop()
+        ended = False
         try:
             while packet := await self._receive(loop):
                 yield Output("stderr" if packet[0] == _STDERR else "stdout", packet[1:])
+            ended = True
+        finally:
+            if self._keep and not ended:
+                task = loop.create_task(self._drain(loop))
+                _draining.add(task)
+                task.add_done_callback(_draining.discard)
+            else:
+                self._socket.close()
+
+    async def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take what nobody wants any more: the process would wait for a reader."""
+        try:
+            while await self._receive(loop):
+                pass
         finally:
             self._socket.close()
 

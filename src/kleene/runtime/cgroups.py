@@ -130,6 +130,11 @@ class Cgroups:
             return False
         return True
 
+    def directory(self, container: str, controller: str) -> Path | None:
+        """A container's group in the hierarchy that has a controller."""
+        tree = self._tree(controller)
+        return None if tree is None else self._group(tree, container)
+
     async def remove(self, container: str) -> None:
         """Remove a container's group, in which nothing runs any more, from all hierarchies.
 

@@ -198,6 +198,8 @@ def _argv(
         *(["--exec-attach"] if attached else []),
         *(["--terminal"] if terminal else []),
         *(["--stdin"] if stdin else []),
+        # A terminal's input has no end but what is typed: who leaves does not end it for the others.
+        *(["--leave-stdin-open"] if stdin and terminal else []),
     ]
 
 

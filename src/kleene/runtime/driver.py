@@ -207,6 +207,45 @@ class ProcessInfo:
     args: Sequence[str]
 
 
+@dataclass(frozen=True)
+class ResourceUsage:
+    """What a container uses, or has used since it is up.
+
+    Attributes:
+        cpu: nanoseconds of processor time.
+        memory: bytes, without what the page cache could give back at once.
+        memory_limit: bytes; 0 is none.
+        pids: processes and threads.
+        read, written: bytes from and to block devices.
+        received, sent: bytes; ``None`` if it shares the host's network stack.
+    """
+
+    cpu: int
+    memory: int
+    memory_limit: int
+    pids: int
+    read: int
+    written: int
+    received: int | None
+    sent: int | None
+
+
+class Connection(Protocol):
+    """Somebody who is connected to an execution instance."""
+
+    def output(self) -> AsyncIterator[Output]:
+        """What it writes from now on, until it ends; may be iterated once."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send to its standard input; returns when taken. Ignored after it ended."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """End its standard input, for everybody."""
+        ...
+
+
 class Process(Protocol):
     """A running execution instance, as long as the daemon watches it."""
 
@@ -321,12 +360,29 @@ class RuntimeDriver(Protocol):
         """
         ...
 
+    async def attach(
+        self, container: str, instance: str, *, terminal: bool, stdin: bool
+    ) -> Connection:
+        """Connect to a running instance, beside whoever is connected already.
+
+        Args:
+            terminal, stdin: as it was started with. To leave the connection does not end its input.
+
+        Raises:
+            NotFound: it has ended.
+        """
+        ...
+
     async def processes(self, container: str) -> list[int]:
         """Process ids on the host of all that runs in the container, its init left out."""
         ...
 
     async def top(self, container: str) -> list[ProcessInfo]:
         """The processes of a container, its init left out; blocks for some milliseconds at most."""
+        ...
+
+    async def usage(self, container: str) -> ResourceUsage:
+        """What a container uses; blocks for a millisecond or so."""
         ...
 
     async def wait_empty(self, container: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from kleene.errors import CommandFailed, HostUnavailable, InvalidInput, NotFound
 from kleene.host import inroot, process
 from kleene.runtime import (
+    attach,
     bundle,
     cgroups,
     conmon,
@@ -31,6 +32,7 @@ from kleene.runtime import (
     privileges,
     proctable,
     programs,
+    usage,
     users,
 )
 from kleene.runtime.attach import Attachment
@@ -40,6 +42,7 @@ from kleene.runtime.driver import (
     Options,
     ProcessInfo,
     ProcessSpec,
+    ResourceUsage,
     RuntimeCapabilities,
 )
 from kleene.runtime.kept import KeptProcess
@@ -196,6 +199,17 @@ class OciDriver:
             raise _not_up(container)
         names = users.names(Path(f"/proc/{record.pid}/root"))
         return list(proctable.read(await self.processes(container), names))
+
+    async def usage(self, container: str) -> ResourceUsage:
+        record = self._record(container)
+        if record is None:
+            raise _not_up(container)
+        groups = self._groups
+        return usage.read(
+            lambda controller: groups.directory(container, controller),
+            record.pid,
+            unified=groups.unified,
+        )
 
     async def wait_empty(self, container: str) -> None:
         while pids := await self.processes(container):
@@ -372,6 +386,16 @@ class OciDriver:
         keeper = keeper if conmon.is_keeper(keeper, instance) else 0
         pid = pid if pid in self._groups.pids(container) else 0
         return KeptProcess(pid, keeper, directories)
+
+    async def attach(
+        self, container: str, instance: str, *, terminal: bool, stdin: bool
+    ) -> Attachment:
+        directories = self._state.instance(container, instance)
+        try:
+            connection = attach.connect(directories.live)
+        except OSError as error:
+            raise NotFound(f"execution instance '{instance}' has ended") from error
+        return Attachment(connection, terminal=terminal, stdin=stdin, keep=stdin and not terminal)
 
     def open_root(self, container: str) -> int | None:
         if (record := self._record(container)) is None:

@@ -180,6 +180,55 @@ class ContainerProcess(msgspec.Struct):
     command: list[str]
 
 
+class ContainerStats(msgspec.Struct):
+    """What a container uses at a moment; what is counted, is counted since it came up.
+
+    Attributes:
+        time: of the measurement, ISO 8601 in UTC, to the microsecond.
+        cpu_seconds: processor time; its growth over a time is the share of one processor.
+        processors: of the host.
+        memory: bytes, without what the page cache could give back at once.
+        memory_limit: bytes; 0 is none.
+        pids: processes and threads, the init included.
+        read_bytes, written_bytes: from and to block devices.
+        received_bytes, sent_bytes: by its network interfaces; ``None`` if it shares the host's.
+    """
+
+    id: str
+    name: str
+    time: str
+    cpu_seconds: float
+    processors: int
+    memory: int
+    memory_limit: int
+    pids: int
+    read_bytes: int
+    written_bytes: int
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
+
+
+class FileChange(msgspec.Struct):
+    """A file in which a state differs from an older one. ``path`` is absolute, in the container."""
+
+    kind: Literal["added", "modified", "removed"]
+    path: str
+
+
+class CommitConfig(msgspec.Struct):
+    """An image that is to be made of a container.
+
+    Attributes:
+        tag: ``NAME[:TAG]``; ``""`` leaves the image untagged.
+        changes: instructions such as ``CMD ["/bin/sh"]``, which change what the image says of its containers.
+        message: why it was made, for its history.
+    """
+
+    tag: str = ""
+    changes: list[str] = []
+    message: str = ""
+
+
 class WaitConfig(msgspec.Struct):
     """First frame of ``/containers/ID/wait``: nothing but ``{}``."""
 

@@ -47,3 +47,26 @@ class ExecStartConfig(msgspec.Struct):
     start_container: bool
     rows: TerminalSize | None = None
     columns: TerminalSize | None = None
+
+
+class ExecInfo(msgspec.Struct):
+    """An execution instance that runs. ``tty``, ``stdin``: as it was started with."""
+
+    id: str
+    cmd: list[str]
+    user: str
+    tty: bool
+    stdin: bool
+
+
+class AttachConfig(msgspec.Struct):
+    """First frame of ``/containers/ID/attach``. Input is passed on if the process was started with it open.
+
+    Attributes:
+        exec_id: an execution instance that runs, or the beginning of its id; ``""`` is the oldest one.
+        rows, columns: of the client's terminal, in characters.
+    """
+
+    exec_id: str = ""
+    rows: TerminalSize | None = None
+    columns: TerminalSize | None = None

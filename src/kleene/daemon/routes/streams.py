@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
+import msgspec
 from litestar import WebSocket, get, websocket
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
@@ -13,13 +14,15 @@ from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
 from kleene.build.events import Emit, Event, Started
-from kleene.daemon.facade import EngineFacade
+from kleene.daemon.facade import EngineFacade, ExecResult
 from kleene.daemon.routes.common import ContainerRef, Engine
 from kleene.daemon.stream_protocols import Documented, Reporter
 from kleene.daemon.streams import Inputs, Streams, relay, serve
+from kleene.runtime.driver import Output
 from kleene.schemas.common import ErrorResponse
 from kleene.schemas.containers import WaitConfig
-from kleene.schemas.execs import ExecStartConfig
+from kleene.schemas.events import EventsConfig
+from kleene.schemas.execs import AttachConfig, ExecStartConfig
 from kleene.schemas.images import ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
 from kleene.schemas.stream import ClientMessage, Closing, ServerMessage, WebSocketMessage
@@ -51,6 +54,32 @@ async def exec_start(socket: Socket, engine: Engine, streams: NamedDependency[St
         return await _start(engine, config, reporter, inputs)
 
     await serve(socket, streams, "exec", ExecStartConfig, operation)
+
+
+@websocket("/containers/{container_id:str}/attach")
+async def container_attach(
+    socket: Socket, engine: Engine, streams: NamedDependency[Streams], container_id: ContainerRef
+) -> None:
+    """Connect to a process that runs in a container."""
+
+    async def operation(config: AttachConfig, reporter: Reporter, inputs: Inputs) -> Closing:
+        session = await engine.execs.attach(container_id, config)
+        return _ended(session.exec_id, await relay(session, reporter, inputs))
+
+    await serve(socket, streams, "exec", AttachConfig, operation)
+
+
+@websocket("/events")
+async def events(socket: Socket, engine: Engine, streams: NamedDependency[Streams]) -> None:
+    """Tell what happens to the objects of the daemon."""
+
+    async def operation(config: EventsConfig, reporter: Reporter, _: Inputs) -> Closing:
+        async with contextlib.aclosing(engine.events.read(config)) as found:
+            async for event in found:
+                await reporter.output(Output("stdout", msgspec.json.encode(event) + b"\n"))
+        return Closing(message="end of the events")
+
+    await serve(socket, streams, "logs", EventsConfig, operation)
 
 
 @websocket("/containers/{container_id:str}/logs")
@@ -122,10 +151,13 @@ async def _start(
     )
     if not config.attach:
         return Closing(message="started", data=session.exec_id, detached=True)
-    result = await relay(session, reporter, inputs)
+    return _ended(session.exec_id, await relay(session, reporter, inputs))
+
+
+def _ended(exec_id: str, result: ExecResult) -> Closing:
     return Closing(
-        message=exit_message(session.exec_id, result.exit_code, result.container_stopped),
-        data=session.exec_id,
+        message=exit_message(exec_id, result.exit_code, result.container_stopped),
+        data=exec_id,
         exit_code=result.exit_code,
         container_stopped=result.container_stopped,
     )
@@ -192,6 +224,12 @@ def _refuse() -> NoReturn:
 async def _exec_body(data: JSONBody[ExecStartConfig]) -> None: ...
 
 
+async def _attach_body(container_id: ContainerRef, data: JSONBody[AttachConfig]) -> None: ...
+
+
+async def _events_body(data: JSONBody[EventsConfig]) -> None: ...
+
+
 async def _logs_body(container_id: ContainerRef, data: JSONBody[LogsConfig]) -> None: ...
 
 
@@ -206,6 +244,8 @@ async def _create_body(data: JSONBody[ImageCreateConfig]) -> None: ...
 
 handlers = [
     exec_start,
+    container_attach,
+    events,
     container_logs,
     container_wait,
     image_build,
@@ -217,6 +257,23 @@ handlers = [
         "Start an execution instance. With `attach` its output is streamed until it ends, and the closing "
         "message tells whether its container stopped with it; a client that goes away only detaches.",
         _exec_body,
+    ),
+    _describe(
+        "/containers/{container_id:str}/attach",
+        "Container.Attach",
+        "container attach",
+        "Connect to a process that runs in a container, beside whoever is connected already: its output from "
+        "now on and, if it was started with its input open, its input. A client that goes away leaves it "
+        "running.",
+        _attach_body,
+    ),
+    _describe(
+        "/events",
+        "System.Events",
+        "events",
+        "Tell what happens to the objects of the daemon. The output has a JSON object in each line: "
+        "`time` (ISO 8601 in UTC), `kind`, `action`, `id`, `name` and `attributes`, whose values are text.",
+        _events_body,
     ),
     _describe(
         "/containers/{container_id:str}/logs",
