@@ -150,7 +150,8 @@ def test_events(daemon: Daemon) -> None:
     assert sorted(told[3:]) == [("die", "3"), ("exec-die", "3"), ("update", "")]
     assert ("tag", "") in story("type=image")
     assert [action for action, _ in story("volume=v")] == ["create", "remove"]
-    assert story("type=volume", "event=remove", "event=create") == story("volume=v")
+    both = story("type=volume", "event=remove", "event=create")
+    assert both[-2:] == story("volume=v")
     live.terminate()
     assert b'"exit_code":"3"' in live.stdout.read()
     live.wait(PATIENCE)
@@ -237,6 +238,12 @@ def test_attach_without_a_terminal(daemon: Daemon) -> None:
     first.stdin.flush()
     assert first.stdout.readline() == b"a\n"
     watchers = [daemon.popen("attach", "--no-stdin", "cat") for _ in range(2)]
+    for watcher in watchers:  # each is connected when it has shown something
+        assert watcher.stdout
+        while not select.select([watcher.stdout], [], [], 0.2)[0]:
+            first.stdin.write(b"a\n")
+            first.stdin.flush()
+            assert first.stdout.readline() == b"a\n"
     second = subprocess.Popen(
         daemon.command("attach", "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

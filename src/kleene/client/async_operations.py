@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from kleene.client.api import ProcessList, SnapshotList
+from kleene.client.api import ChangeList, ExecList, ProcessList, SnapshotList, StatsList
 from kleene.client.async_runner import Runner
 from kleene.client.async_transport import AsyncStream
 from kleene.client.operations import Ids
 from kleene.schemas.common import IdResponse
-from kleene.schemas.containers import ContainerInspect, ContainerSummary
+from kleene.schemas.containers import ContainerInspect, ContainerStats, ContainerSummary
 from kleene.schemas.images import Image
 from kleene.schemas.networks import Network, NetworkInspect
 from kleene.schemas.secrets import Config, ConfigInspect, Secret
@@ -29,13 +29,33 @@ class AsyncContainers:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
+    async def all_stats(self) -> StatsList:
+        """What all running containers use."""
+        return await self._runner.run(lambda client: client.containers.all_stats())
+
+    def attach(self, ref: str, config: Body) -> AsyncStream:
+        """Connect to a process that runs in it, by an ``AttachConfig``."""
+        return self._runner.stream(lambda client: client.containers.attach(ref, config))
+
     async def change(self, ref: str, config: Body) -> IdResponse:
         """Change what ``config`` does not leave ``None``; the id, and what there is to know besides."""
         return await self._runner.run(lambda client: client.containers.change(ref, config))
 
+    async def commit(self, ref: str, config: Body) -> str:
+        """Make an image of it, by a ``CommitConfig``; the image's id."""
+        return await self._runner.run(lambda client: client.containers.commit(ref, config))
+
     async def create(self, config: Body) -> str:
         """Create a container from a ``ContainerConfig``; its id."""
         return await self._runner.run(lambda client: client.containers.create(config))
+
+    async def diff(self, ref: str) -> ChangeList:
+        """The files in which it differs from its image."""
+        return await self._runner.run(lambda client: client.containers.diff(ref))
+
+    async def execs(self, ref: str) -> ExecList:
+        """The execution instances that run in it, the oldest first."""
+        return await self._runner.run(lambda client: client.containers.execs(ref))
 
     async def inspect(self, ref: str) -> ContainerInspect:
         """All that is known of a container."""
@@ -64,6 +84,10 @@ class AsyncContainers:
     async def remove(self, ref: str, *, force: bool = False) -> str:
         """Remove a stopped container, or with ``force`` any; its id."""
         return await self._runner.run(lambda client: client.containers.remove(ref, force=force))
+
+    async def stats(self, ref: str) -> ContainerStats:
+        """What it uses. Raises Conflict if it does not run."""
+        return await self._runner.run(lambda client: client.containers.stats(ref))
 
     async def stop(self, ref: str, *, timeout: float | None = None) -> str:
         """Stop a container, killing what is left after ``timeout`` seconds (``None``: as it says); its id."""

@@ -129,4 +129,6 @@ def _fits(event: Event, key: str, value: str) -> bool:
     related = event.attributes.get(key, "")
     if event.kind != key:
         return bool(related) and value == related
+    if event.id == event.name:  # what has no id is meant by its whole name
+        return event.name == value
     return event.name == value or event.id.startswith(value)

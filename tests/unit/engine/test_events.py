@@ -23,7 +23,8 @@ async def test_filters() -> None:
     events.emit("container", "start", "aa11", "web")
     events.emit("container", "die", "bb22", "db", exit_code=3)
     events.emit("network", "connect", "cc33", "net", container="web")
-    assert await told(events) == ["web", "db", "net"]
+    events.emit("volume", "create", "vol", "vol")
+    assert await told(events) == ["web", "db", "net", "vol"]
     for filters, names in (
         (["type=container"], ["web", "db"]),
         (["type=container", "event=die"], ["db"]),
@@ -32,6 +33,7 @@ async def test_filters() -> None:
         (["container=bb"], ["db"]),
         (["container=web", "type=network"], ["net"]),
         (["volume=web"], []),
+        (["volume=v"], []),
     ):
         assert await told(events, filters=filters) == names
     for wrong in ("container", "colour=red", "type="):
