@@ -192,7 +192,7 @@ def test_files_and_directories_of_the_host(daemon: Daemon, data: str, tmp_path: 
     assert "Read-only file system" in done.stderr
     assert (tmp_path / "dir" / "n").read_text() == "new\n"
     for mount, said in (
-        ("./dir:/d", "volume name './dir' is not valid"),
+        ("./dir:/d", "mount source './dir' is a relative path"),
         (f"{tmp_path}/none:/d", f"mount source '{tmp_path}/none' does not exist on the host"),
         (f"{tmp_path}/dir:d", "relative destination 'd'"),
         (f"{tmp_path}/dir:/", "is not an absolute path below '/'"),

@@ -438,6 +438,11 @@ def _checked_mount(mount: MountPointConfig) -> MountPointConfig:
             f"mount destination '{mount.destination}' is not an absolute path below '/'",
             hint="write -m SOURCE:/PATH/IN/THE/CONTAINER[:rw|ro]",
         )
+    if mount.type == "volume" and "/" in mount.source:
+        raise InvalidInput(
+            f"mount source '{mount.source}' is a relative path",
+            hint="write the whole path of the host's file or directory, or the name of a volume",
+        )
     if mount.type == "volume":
         names.check_object_name("volume", mount.source)
     elif not mount.source.startswith("/") or "\0" in mount.source:
