@@ -54,16 +54,26 @@ def _volumes(client: JsonClient) -> Named:
     return [(each["name"], each["created"]) for each in client.volumes.list()]
 
 
+def _secrets(client: JsonClient) -> Named:
+    return [(each["name"], each["created"]) for each in client.secrets.list()]
+
+
+def _configs(client: JsonClient) -> Named:
+    return [(each["name"], each["created"]) for each in client.configs.list()]
+
+
 _OBJECTS: dict[str, Callable[[JsonClient], Named]] = {
     "container": _containers,
     "image": _images,
     "network": _networks,
     "volume": _volumes,
+    "secret": _secrets,
+    "config": _configs,
 }
 _PARAMETERS = {
     "base": "image",
     "source_image": "image",
-    **{name: name for name in _OBJECTS},
+    **{name: name for name in _OBJECTS if name != "config"},  # that is a file, for klee itself
     **{f"{name}s": name for name in _OBJECTS},
 }
 """What a parameter of this name takes."""

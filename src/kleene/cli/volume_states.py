@@ -69,16 +69,16 @@ def restore(session: Session, volume: str, snapshot: str) -> None:
 
 
 @command(examples=("klee volume clone data test", "klee volume clone data@before-upgrade old"))
-@click.argument("source", metavar="VOLUME[@SNAPSHOT]")
+@click.argument("volume", metavar="VOLUME[@SNAPSHOT]")
 @click.argument("new")
 @pass_session
-def clone(session: Session, source: str, new: str) -> None:
+def clone(session: Session, volume: str, new: str) -> None:
     """Make the volume NEW, which begins as another one is, or as one of its snapshots.
 
     Both share their blocks until one of them is written to. NEW has the same quota.
     """
-    volume, snapshot = _split(source)
-    click.echo(session.client.volumes.clone(volume, new, snapshot=snapshot))
+    name, snapshot = _split(volume)
+    click.echo(session.client.volumes.clone(name, new, snapshot=snapshot))
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -94,9 +94,9 @@ def _split(text: str) -> tuple[str, str]:
         "klee volume export data@before-upgrade | zstd > data.tar.zst",
     )
 )
-@click.argument("source", metavar="VOLUME[@SNAPSHOT]")
+@click.argument("volume", metavar="VOLUME[@SNAPSHOT]")
 @pass_session
-def export(session: Session, source: str) -> None:
+def export(session: Session, volume: str) -> None:
     """Write what is in VOLUME to standard output, as a tar stream.
 
     It is the state of one moment, also while containers write. Owners are kept by number, with modes, times,
@@ -106,8 +106,8 @@ def export(session: Session, source: str) -> None:
 
     if sys.stdout.isatty():
         raise click.UsageError("a tar stream is not for a terminal: redirect the output")
-    volume, snapshot = _split(source)
-    with closing(session.client.volumes.read_archive(volume, snapshot=snapshot)) as chunks:
+    name, snapshot = _split(volume)
+    with closing(session.client.volumes.read_archive(name, snapshot=snapshot)) as chunks:
         for chunk in _counted(chunks, "exported"):
             write_all(1, chunk)
 
