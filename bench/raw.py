@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.support.rootfs import unpack
 
+from bench import rows
 from bench.rows import seconds
 from bench.tools import program, run
 
@@ -24,6 +26,7 @@ class Raw:
     """The bare parts, set up once; each method is one measurement, in seconds."""
 
     def __init__(self, directory: Path, base: Path) -> None:
+        self._directory = directory
         self._pool = self._make_pool(directory)
         run(["btrfs", "subvolume", "create", self._pool / "source"])
         unpack(base, self._pool / "source")
@@ -35,7 +38,7 @@ class Raw:
         pool.mkdir(parents=True)
         image = directory / "pool.btrfs"
         with image.open("wb") as file:
-            file.truncate(1 << 30)
+            file.truncate(8 << 30)
         run(["mkfs.btrfs", "-q", image])
         run(["mount", "-o", "loop", image, pool])
         return pool
@@ -72,6 +75,23 @@ class Raw:
         """A Python that does nothing: what any client written in it takes at least."""
         return seconds(lambda: _quiet(["/usr/bin/python3", "-c", "pass"]))
 
+    def copy_small(self, number: int) -> float:
+        """``cp -a`` of the files of the row of the same name, from the disk of the bench into the pool."""
+        return self._copy("small", rows.write_small_files, number)
+
+    def copy_large(self, number: int) -> float:
+        """The same of one large file."""
+        return self._copy("large", rows.write_large_file, number)
+
+    def _copy(self, name: str, write: Callable[[Path], None], number: int) -> float:
+        source, target = self._directory / name, self._pool / f"{name}-{number}"
+        if not source.exists():
+            write(source)
+        argv: list[str | Path] = ["cp", "-a", "--reflink=auto", source, target]
+        took = seconds(lambda: _quiet(argv))
+        shutil.rmtree(target)
+        return took
+
     def close(self) -> None:
         """Unmount the pool; its directory is the bench's to remove."""
         run(["umount", self._pool])
@@ -89,4 +109,6 @@ LIMITS = [
     ("a bare btrfs snapshot (ioctl)", Raw.snapshot),
     ("a bare `runc run … true`", Raw.runc),
     ("a bare `python3 -c pass`", Raw.python),
+    (f"`cp -a --reflink=auto` of {rows.SMALL_FILES:,} small files", Raw.copy_small),
+    (f"`cp -a --reflink=auto` of one {rows.LARGE_FILE >> 20} MiB file", Raw.copy_large),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,9 @@ from typing import ClassVar, Literal
 from bench.tools import BASE, Tool
 
 STEPS = 20
+STAGES = 4
+SMALL_FILES = 20_000
+LARGE_FILE = 512 << 20
 DETACHED = 20
 PRESENT = 100
 
@@ -89,6 +94,71 @@ class BuildSame(Row):
         return seconds(lambda: tool.build(context, "steps", cache=True))
 
 
+class CopySmall(Row):
+    """The first round reads every file; what a tool remembers of them serves the others."""
+
+    title = f"COPY of {SMALL_FILES:,} small files, no cache"
+
+    def prepare(self, tool: Tool) -> None:
+        write_small_files(self._files(tool))
+
+    def measure(self, tool: Tool, number: int) -> float:
+        context = self._files(tool).parent
+        (context / "Dockerfile").write_text(f"FROM {BASE}\nCOPY files /files\n")
+        return seconds(lambda: tool.build(context, "copied", cache=False))
+
+    def tidy(self, tool: Tool) -> None:
+        shutil.rmtree(self._files(tool).parent)
+
+    def _files(self, tool: Tool) -> Path:
+        return self.scratch / f"copy-{tool.name.replace(' ', '-')}" / "files"
+
+
+class CopyLarge(CopySmall):
+    title = f"COPY of one {LARGE_FILE >> 20} MiB file, no cache"
+
+    def prepare(self, tool: Tool) -> None:
+        write_large_file(self._files(tool))
+
+
+class BuildStages(Row):
+    title = f"{STEPS} RUN steps in {STAGES} independent stages, no cache"
+
+    def measure(self, tool: Tool, number: int) -> float:
+        directory = self.scratch / f"stages-{tool.name.replace(' ', '-')}"
+        directory.mkdir(exist_ok=True)
+        (directory / "Dockerfile").write_text(_stages())
+        return seconds(lambda: tool.build(directory, "stages", cache=False))
+
+
+def _stages() -> str:
+    """A Dockerfile whose last stage takes a file of each of the others."""
+    lines: list[str] = []
+    for stage in range(STAGES):
+        lines.append(f"FROM {BASE} AS stage{stage}")
+        lines.extend(f"RUN echo {stage} {n} > /step-{n}" for n in range(STEPS // STAGES))
+    lines.append(f"FROM {BASE}")
+    lines.extend(f"COPY --from=stage{stage} /step-0 /from-{stage}" for stage in range(STAGES))
+    return "\n".join([*lines, ""])
+
+
+def write_small_files(directory: Path) -> None:
+    """Make :data:`SMALL_FILES` files of 200 to 2200 bytes in directories of a hundred."""
+    for number in range(SMALL_FILES):
+        if number % 100 == 0:
+            (directory / str(number)).mkdir(parents=True)
+        path = directory / str(number - number % 100) / str(number)
+        path.write_bytes(os.urandom(200 + number % 100 * 20))
+
+
+def write_large_file(directory: Path) -> None:
+    """Make one file of :data:`LARGE_FILE` bytes that cannot be compressed."""
+    directory.mkdir(parents=True)
+    with (directory / "large").open("wb") as file:
+        for _ in range(LARGE_FILE >> 20):
+            file.write(os.urandom(1 << 20))
+
+
 class RunHost(Row):
     title = "`run --rm … true`, host network"
 
@@ -153,6 +223,9 @@ ROWS: list[type[Row]] = [
     BuildAll,
     BuildChanged,
     BuildSame,
+    BuildStages,
+    CopySmall,
+    CopyLarge,
     RunHost,
     RunBridge,
     Detached,

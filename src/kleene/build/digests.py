@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
@@ -11,8 +10,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from kleene.build import manifests
-from kleene.host import filedata, inroot
-from kleene.host.treewalk import Entry, Signature, changed, signature
+from kleene.host import filedata
+from kleene.host.treewalk import Entry, Files, Signature, changed, signature
 
 _RECENT = 2_000_000_000
 """Nanoseconds for which a file counts as just written: the coarsest timestamps in use (FAT) are 2 s apart,
@@ -48,7 +47,7 @@ class MemoryDigests:
 
 
 def tree_digest(
-    root: int,
+    files: Files,
     path: str,
     entries: Iterable[Entry],
     digests: FileDigests,
@@ -72,7 +71,7 @@ def tree_digest(
         kind, mode = stat.S_IFMT(entry.stat.st_mode), stat.S_IMODE(entry.stat.st_mode)
         name = os.fsencode(entry.path[len(path) :].lstrip("/"))
         if kind == stat.S_IFREG:
-            content = file_digest(root, entry, digests)
+            content = file_digest(files, entry, digests)
         else:
             content = os.fsencode(entry.target)
             mode = 0 if kind == stat.S_IFLNK else mode
@@ -84,7 +83,7 @@ def tree_digest(
     return total.digest()
 
 
-def file_digest(root: int, entry: Entry, digests: FileDigests) -> bytes:
+def file_digest(files: Files, entry: Entry, digests: FileDigests) -> bytes:
     """SHA-256 over a regular file's content and extended attributes.
 
     Raises:
@@ -94,23 +93,20 @@ def file_digest(root: int, entry: Entry, digests: FileDigests) -> bytes:
     known = digests.get(key)
     if known is not None:
         return known
-    digest = _read(root, entry)
+    digest = _read(files, entry)
     if time.time_ns() - max(entry.stat.st_mtime_ns, entry.stat.st_ctime_ns) > _RECENT:
         digests.put(key, digest)
     return digest
 
 
-def _read(root: int, entry: Entry) -> bytes:
+def _read(files: Files, entry: Entry) -> bytes:
+    fd = files.open(entry)
     try:
-        fd = inroot.open_without_links(root, entry.path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
-            raise changed(entry.path) from error
-        raise
-    try:
-        content = hashlib.sha256()
-        while data := os.read(fd, _CHUNK):
+        content, left = hashlib.sha256(), entry.stat.st_size
+        # A file that has grown meanwhile is noticed below.
+        while left > 0 and (data := os.read(fd, min(left, _CHUNK))):
             content.update(data)
+            left -= len(data)
         whole = hashlib.sha256(content.digest())
         for name, value in sorted(filedata.xattrs(fd).items()):
             whole.update(b"%b %d\n%b" % (os.fsencode(name), len(value), value))

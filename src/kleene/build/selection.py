@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import posixpath
@@ -13,7 +14,7 @@ from kleene.errors import InvalidInput
 from kleene.host import inroot, oserrors
 from kleene.host.copytree import Owner, copy_entries
 from kleene.host.threads import Stop, in_thread
-from kleene.host.treewalk import Entry
+from kleene.host.treewalk import Entry, Files
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ class Selection:
 
     def _tree_digest(self, path: str, entries: Iterator[Entry]) -> bytes:
         lines = None if self.owners else self.lines
-        return tree_digest(self.root, path, entries, self.digests, owners=self.owners, lines=lines)
+        with contextlib.closing(Files(self.root)) as files:
+            return tree_digest(files, path, entries, self.digests, owners=self.owners, lines=lines)
 
     def _copy(
         self,

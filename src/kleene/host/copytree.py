@@ -13,17 +13,17 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Self, TypeVar
 
 from kleene.errors import InvalidInput
 from kleene.host import filedata, inroot, oserrors
-from kleene.host.treewalk import Entry, changed, signature, walk
+from kleene.host.treewalk import Entry, Files, LastDirectory, changed, signature, walk
 
 Owner = tuple[int, int]
 """User and group id."""
 
 _T = TypeVar("_T")
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _SPECIAL = {
     stat.S_IFSOCK: "a socket",
@@ -83,32 +83,12 @@ def copy_entries(
         copier.finish()
 
 
-class _Directory:
-    """The directory opened last: neighbours in a walk share it."""
-
-    def __init__(self) -> None:
-        self._path: str | None = None
-        self.fd = -1
-
-    def is_at(self, path: str) -> bool:
-        return self._path == path
-
-    def move(self, path: str, fd: int) -> None:
-        self.close()
-        self._path, self.fd = path, fd
-
-    def close(self) -> None:
-        if self._path is not None:
-            os.close(self.fd)
-            self._path = None
-
-
 class _Copier:
     """One copy: its open directories, the hard links seen, the directories that still need their times."""
 
     def __init__(self, source: int, target: int, owner: Owner | None, mode: int | None) -> None:
-        self._source, self._target, self._owner, self._mode = source, target, owner, mode
-        self._from, self._to = _Directory(), _Directory()
+        self._target, self._owner, self._mode = target, owner, mode
+        self._from, self._to = Files(source), LastDirectory()
         self._links: dict[tuple[int, int], str] = {}
         self._directories: list[tuple[str, int]] = []
 
@@ -159,7 +139,7 @@ class _Copier:
                 raise _in_the_way(destination, "not a directory", "directory") from error
             raise
         try:
-            self._set_owner_and_mode(fd, entry.stat)
+            self._set_owner_and_mode(fd, entry)
         finally:
             os.close(fd)
         self._directories.append((destination, entry.stat.st_mtime_ns))
@@ -171,14 +151,15 @@ class _Copier:
             if first != destination:
                 self._make(self._link_to, first, name, destination)
                 return
-        source = self._open_source(entry)
+        source = self._from.open(entry)
         try:
-            target = self._make(self._create, "", name, destination)
+            target = self._make(partial(self._create, self._mode_of(entry)), "", name, destination)
             try:
                 filedata.copy_data(source, target, entry.stat)
-                self._set_owner_and_mode(target, entry.stat)
+                self._set_owner_and_mode(target, entry)
                 # After the owner: a change of owner takes the capabilities away (capabilities(7)).
-                filedata.set_xattrs(target, filedata.xattrs(source))
+                if attributes := filedata.xattrs(source):
+                    filedata.set_xattrs(target, attributes)
                 if signature(os.fstat(source)) != signature(entry.stat):
                     raise changed(entry.path)
                 os.utime(target, ns=(entry.stat.st_mtime_ns, entry.stat.st_mtime_ns))
@@ -193,19 +174,6 @@ class _Copier:
         os.chown(name, uid, gid, dir_fd=self._to.fd, follow_symlinks=False)
         times = entry.stat.st_mtime_ns, entry.stat.st_mtime_ns
         os.utime(name, ns=times, dir_fd=self._to.fd, follow_symlinks=False)
-
-    def _open_source(self, entry: Entry) -> int:
-        """Open what should be a regular file; a named pipe that took its place does not block."""
-        parent, _, name = entry.path.rpartition("/")
-        try:
-            if not self._from.is_at(parent):
-                flags = inroot.O_PATH | os.O_DIRECTORY
-                self._from.move(parent, inroot.open_without_links(self._source, parent, flags))
-            return os.open(name, _READ, dir_fd=self._from.fd)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
-                raise changed(entry.path) from error
-            raise
 
     def _enter_target(self, parent: str) -> None:
         if not self._to.is_at(parent):
@@ -224,8 +192,8 @@ class _Copier:
             raise _in_the_way(destination, "a directory", "file") from error
         return make(what, name)
 
-    def _create(self, _: str, name: str) -> int:
-        return os.open(name, _MAKE, 0o600, dir_fd=self._to.fd)
+    def _create(self, mode: int, _: str, name: str) -> int:
+        return os.open(name, _MAKE, mode & 0o777, dir_fd=self._to.fd)
 
     def _symlink(self, target: str, name: str) -> None:
         os.symlink(target, name, dir_fd=self._to.fd)
@@ -239,10 +207,18 @@ class _Copier:
         finally:
             os.close(fd)
 
-    def _set_owner_and_mode(self, fd: int, status: os.stat_result) -> None:
-        uid, gid = self._owner or (status.st_uid, status.st_gid)
-        os.fchown(fd, uid, gid)
-        os.fchmod(fd, stat.S_IMODE(status.st_mode) if self._mode is None else self._mode)
+    def _mode_of(self, entry: Entry) -> int:
+        return stat.S_IMODE(entry.stat.st_mode) if self._mode is None else self._mode
+
+    def _set_owner_and_mode(self, fd: int, entry: Entry) -> None:
+        """What is so already is left alone: looking costs a tenth of a change."""
+        uid, gid = self._owner or (entry.stat.st_uid, entry.stat.st_gid)
+        mode, now = self._mode_of(entry), os.fstat(fd)
+        owned = (now.st_uid, now.st_gid) == (uid, gid)
+        if not owned:
+            os.fchown(fd, uid, gid)
+        if not owned or stat.S_IMODE(now.st_mode) != mode:
+            os.fchmod(fd, mode)
 
 
 def _in_the_way(destination: str, there: str, wanted: str) -> InvalidInput:

@@ -30,6 +30,8 @@ class Entry(NamedTuple):
     target: str = ""
 
 
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+
 Signature = tuple[int, int, int, int, int]
 
 
@@ -84,6 +86,55 @@ def walk(
         pending.extend(reversed(subdirectories))
 
 
+class LastDirectory:
+    """The directory opened last: neighbours in a walk share it."""
+
+    def __init__(self) -> None:
+        self._path: str | None = None
+        self.fd = -1
+
+    def is_at(self, path: str) -> bool:
+        return self._path == path
+
+    def move(self, path: str, fd: int) -> None:
+        self.close()
+        self._path, self.fd = path, fd
+
+    def close(self) -> None:
+        if self._path is not None:
+            os.close(self.fd)
+            self._path = None
+
+
+class Files:
+    """Opens files that a walk of ``root`` has found, in its order. Close it after the last."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._directory = LastDirectory()
+
+    def open(self, entry: Entry) -> int:
+        """Open what should be a regular file, to be read; a named pipe that took its place does not block.
+
+        Raises:
+            Conflict: it is not there any more, or no such file.
+            OSError: as open(2).
+        """
+        parent, _, name = entry.path.rpartition("/")
+        try:
+            if not self._directory.is_at(parent):
+                flags = inroot.O_PATH | os.O_DIRECTORY
+                self._directory.move(parent, inroot.open_without_links(self._root, parent, flags))
+            return os.open(name, _READ, dir_fd=self._directory.fd)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+                raise changed(entry.path) from error
+            raise
+
+    def close(self) -> None:
+        self._directory.close()
+
+
 def _open_listed(root: int, path: str) -> int:
     try:
         return inroot.open_without_links(root, path, os.O_RDONLY | os.O_DIRECTORY)
@@ -96,14 +147,14 @@ def _open_listed(root: int, path: str) -> int:
 def _entries(fd: int, directory: str, skip: Callable[[str, bool], bool] | None) -> Iterator[Entry]:
     prefix = f"{directory}/" if directory else ""
     with os.scandir(fd) as found:
-        listed = sorted(found, key=lambda item: item.name)
-    for item in listed:
-        path = prefix + item.name
+        listed = sorted([(item.name, item) for item in found])  # names differ: items do not count
+    for name, item in listed:
+        path = prefix + name
         if skip is not None and skip(path, item.is_dir(follow_symlinks=False)):
             continue
         try:
             status = item.stat(follow_symlinks=False)
-            target = os.readlink(item.name, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
+            target = os.readlink(name, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
         except FileNotFoundError as error:
             raise changed(path) from error
         yield Entry(path, status, target)
