@@ -53,7 +53,8 @@ class Contexts:
         Raises:
             InvalidInput: the list is malformed, too large, or not to be trusted.
         """
-        return await in_thread(lambda stop: self._store.offer(listed, stop))
+        store = self._store
+        return await in_thread(lambda stop: store.offer(listed, stop))
 
     async def receive(self, chunks: AsyncIterator[bytes]) -> None:
         """Take contents of files (``schemas.contexts``). What is whole is kept, whatever comes after it.
@@ -63,8 +64,9 @@ class Contexts:
             Conflict: a file changed while it was sent.
             HostUnavailable: there is no space.
         """
-        limit = self._store.limits.size
-        await read_in_thread(chunks, lambda source: self._store.blobs.receive(source, limit))
+        store = self._store
+        limit = store.limits.size
+        await read_in_thread(chunks, lambda source: store.blobs.receive(source, limit))
 
     async def receive_archive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
         """Make a context of a tar archive; ``token``: 32 hex digits that shall name it.
@@ -72,7 +74,8 @@ class Contexts:
         Raises:
             InvalidInput: it is damaged, too large, no tar archive, or tries to get out of its directory.
         """
-        await read_in_thread(chunks, lambda source: self._store.extract(token, source))
+        store = self._store
+        await read_in_thread(chunks, lambda source: store.extract(token, source))
 
     @contextlib.asynccontextmanager
     async def opened(self, config: ImageBuildConfig, emit: Emit) -> AsyncIterator[Place]:
@@ -101,7 +104,8 @@ class Contexts:
                 name = await in_thread(lambda stop: store.make(context, stop))
                 yield Place(str(tree), name, dockerfile)
         finally:
-            await in_thread(lambda _: store.prune())
+            # Beside the build, which need not wait for a walk over all that is kept.
+            self._core.background(in_thread(lambda _: store.prune()), "pruning build contexts")
 
     @contextlib.asynccontextmanager
     async def _remote(self, config: ImageBuildConfig, emit: Emit) -> AsyncIterator[Place]:
