@@ -13,6 +13,7 @@ import msgspec
 from litestar import Litestar
 
 from kleene.schemas.stream import SUBPROTOCOL
+from kleene.schemas.versions import API_VERSION, HEADER
 
 _LIMIT = 10.0
 
@@ -23,7 +24,9 @@ class Api:
     def __init__(self, app: Litestar, document: dict[str, Any]) -> None:
         self._document = document
         transport = httpx.ASGITransport(cast(Any, app), raise_app_exceptions=False)
-        self.raw = httpx.AsyncClient(transport=transport, base_url="http://kleened")
+        self.raw = httpx.AsyncClient(
+            transport=transport, base_url="http://kleened", headers={HEADER: API_VERSION}
+        )
 
     async def __aenter__(self) -> Api:
         return self

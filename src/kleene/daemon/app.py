@@ -21,6 +21,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.types import Receive, Scope, Send
 
 from kleene.daemon.docs_page import DocsPage
+from kleene.daemon.documented import nearest_status
 from kleene.daemon.facade import EngineFacade
 from kleene.daemon.handshake import client_version, misfit, outdated, refuse
 from kleene.daemon.inputs import explain
@@ -121,7 +122,15 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
         answer = ErrorResponse(_stated(request, error), _remedy(request, error))
         return _response(error.status_code, answer, error.headers)
     problem = problem_of(error)
-    return _response(problem.status, problem.answer, None)
+    return _response(_status(request, problem.status), problem.answer, None)
+
+
+def _status(request: Request[Any, Any, Any], status: int) -> int:
+    """The status of an error, as the client knows it."""
+    if status >= 500 or client_version(request.scope) is not None:
+        return status
+    handler = request.scope.get("route_handler")
+    return nearest_status(getattr(handler, "operation_id", None), status)
 
 
 def _response(
