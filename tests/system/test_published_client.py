@@ -6,7 +6,11 @@ Its exit status is 0 for most failures, and so it is asserted; what it prints is
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+import select
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,8 @@ from tests.support.published import PublishedClient, install
 pytestmark = pytest.mark.slow
 
 SUBNET, OTHER_SUBNET = "10.13.39.0/24", "10.13.40.0/24"
+
+DOCUMENTED = Path(__file__).parents[1] / "architecture" / "documented_commands.json"
 
 GOOD = """\
 FROM tiny
@@ -287,3 +293,75 @@ def test_prune_volumes(klee: PublishedClient) -> None:
     klee("volume", "create", "unused")
     assert klee("volume", "prune", "-f").stdout.split() == ["unused"]
     assert "unused" not in klee("lsv").stdout
+
+
+# --- The long forms, a terminal, and that nothing was left out
+
+
+def test_long_forms(klee: PublishedClient, context: Path) -> None:
+    image = klee("image", "build", "-t", "long", context).stdout.split()[-1]
+    container = klee("container", "create", "--name", "long", "long", "cat").stdout.strip()
+    assert "created execution instance" in klee("container", "start", "-d", "long").stdout
+    klee("container", "rm", "-f", "long")
+    said = klee("container", "run", "-d", "--name", "long", "long", "/bin/sleep", "600").stdout
+    assert said.split()[0] != container
+    assert "hello" in klee("container", "exec", "long", "cat", "/greeting").stdout
+    assert said.split()[0] in klee("container", "restart", "long").stdout
+    assert klee("container", "stop", "long").stdout.strip() == said.split()[0]
+    assert klee("container", "rm", "long").stdout.strip() == said.split()[0]
+    assert klee("rmi", "long").stdout.strip() == image
+
+    network = klee("network", "create", "--subnet", OTHER_SUBNET, "long").stdout.strip()
+    assert klee("rmn", "long").stdout.strip() == network
+    klee("volume", "create", "long")
+    assert klee("rmv", "long").stdout.strip() == "long"
+
+
+def test_a_terminal(klee: PublishedClient) -> None:
+    """A shell in one, typed to; the client ends with it."""
+    master, slave = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            klee.command("run", "-it", "--name", "tty", "tiny", "/bin/sh"),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={"PATH": os.environ["PATH"], "TERM": "dumb", "HOME": str(klee.daemon.home)},
+            start_new_session=True,
+        )
+        os.close(slave)
+        shown = read_until(master, b"# ")
+        type_in(master, b"echo $((6 * 7)); tty\n")
+        shown = read_until(master, b"/dev/pts/")
+        assert b"\n42" in shown.replace(b"\r", b"")
+        type_in(master, b"exit 5\n")
+        assert b"exit-code 5" in read_until(master, b"exit-code 5")
+        process.wait(60)
+    finally:
+        os.close(master)
+    klee("rmc", "tty")
+
+
+def type_in(terminal: int, keys: bytes) -> None:
+    """Press one key after the other, each when the last one is shown: this client takes no more at once."""
+    for key in keys[:-1]:
+        os.write(terminal, bytes((key,)))
+        read_until(terminal, bytes((key,)))
+    os.write(terminal, keys[-1:])
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    """What the terminal shows, up to ``wanted`` and what comes with it."""
+    shown = b""
+    while wanted not in shown:
+        assert select.select([terminal], [], [], 60)[0], shown
+        shown += os.read(terminal, 4096)
+    return shown
+
+
+def test_every_documented_command_is_tried() -> None:
+    tried = " ".join(re.findall(r"[\w-]+", Path(__file__).read_text()))
+    commands = json.loads(DOCUMENTED.read_text())
+    groups = ("", "container", "image", "network", "volume")
+    names = [name.removeprefix("klee").strip() for name in commands]
+    assert not [name for name in names if name not in groups and f" {name} " not in tried]

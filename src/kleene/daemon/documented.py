@@ -12,7 +12,6 @@ _MISSING, _CONFLICT = 404, 409
 _STATUSES: dict[str, tuple[int, ...]] = {
     "Container.Create": (_MISSING,),
     "Container.Inspect": (_MISSING,),
-    "Container.Prune": (),
     "Container.Remove": (_CONFLICT, _MISSING),
     "Container.Stop": (_MISSING,),
     "Container.Update": (_CONFLICT, _MISSING),
@@ -25,20 +24,15 @@ _STATUSES: dict[str, tuple[int, ...]] = {
     "Network.Create": (_CONFLICT,),
     "Network.Disconnect": (_MISSING,),
     "Network.Inspect": (_MISSING,),
-    "Network.List": (),
-    "Network.Prune": (),
     "Network.Remove": (_MISSING,),
-    "Volume.Create": (),
     "Volume.Inspect": (_MISSING,),
-    "Volume.Prune": (),
     "Volume.Remove": (_MISSING,),
 }
-"""Besides 500, which all of these have. The first one is taken for what is not there."""
+"""Besides 500; operations for which none is documented are left out. The first one is taken for others."""
 
 
 def nearest_status(operation: str | None, status: int) -> int:
     """The status for a client of the documented API, whose message such a client shows if it can."""
     known = _STATUSES.get(operation or "")
-    if known is None or status in known:
-        return status
-    return known[0] if known else 500
+    # A mistake of the client's is never told as one of the daemon's.
+    return known[0] if known and status not in known else status
