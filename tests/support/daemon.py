@@ -75,6 +75,8 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
     port: int | None = None
     """Of the loopback interface, where the API is served too."""
+    configuration: str = ""
+    """Further lines of the configuration file."""
 
     @property
     def root(self) -> Path:
@@ -101,7 +103,7 @@ class Daemon:
         return (
             f"kleene_root: {self.root}\n"
             f"api_listening_sockets:\n  - address: http://{self.socket}\n{self._tcp()}"
-            f"pool_size: {self.pool_size}\n"
+            f"pool_size: {self.pool_size}\n{self.configuration}"
         )
 
     def launch(self) -> subprocess.Popen[bytes]:

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -109,6 +109,45 @@ def test_logs_that_cannot_be_shown(daemon: Daemon) -> None:
     wrong = daemon.klee("logs", "--tail", "few", "box", check=False)
     assert wrong.status == 2
     assert "'few' is neither a number of lines nor 'all'" in wrong.stderr
+
+
+# --- Rotation
+
+
+def test_logs_are_bounded_and_nothing_is_lost_at_a_rotation(
+    new_daemon: Callable[..., Daemon],
+) -> None:
+    daemon = new_daemon()
+    daemon.configuration = "container_log_size: 64K\ncontainer_log_files: 1000\n"
+    daemon.restart()
+    # It waits now and then for a second, so that the daemon finds the log grown while it is written.
+    pause = "[ $((i % 2000)) != 0 ] || sleep 1.2"
+    loop = f"i=0; while [ $i -lt 8000 ]; do echo line $i; i=$((i+1)); {pause}; done"
+    script = f"until test -e /go; do sleep 0.1; done; {loop}"
+    daemon.klee("run", "-d", "--name", "box", "tiny", "sh", "-c", script)
+    following = daemon.popen("logs", "-f", "--tail", "all", "box")
+    daemon.klee("exec", "-q", "box", "touch", "/go")
+    wanted = "".join(f"line {number}\n" for number in range(8000))
+    assert following.communicate(timeout=60)[0].decode() == wanted
+    assert daemon.klee("logs", "--tail", "all", "box").stdout == wanted
+    assert (
+        daemon.klee("logs", "--tail", "5000", "box").stdout == wanted[wanted.index("line 3000\n") :]
+    )
+    files = list((daemon.root / "runtime" / "kept").glob("*/*/log.*"))
+    assert files, "no log was rotated"
+    daemon.configuration = "container_log_size: 64K\ncontainer_log_files: 2\n"
+    daemon.restart()
+    script = "i=0; while :; do echo line $i; i=$((i+1)); done"
+    flood = daemon.klee("run", "-d", "--name", "flood", "tiny", "sh", "-c", script).id
+    logs = daemon.root / "runtime" / "kept" / flood
+
+    def rotated() -> set[str]:
+        return {path.name for path in logs.glob("*/log.*")}
+
+    first = wait_until(rotated, "it is not rotated")
+    wait_until(lambda: rotated() and not rotated() & first, "the oldest is not removed")
+    assert len(rotated()) <= 2
+    daemon.klee("rmc", "-f", "flood", "box")
 
 
 # --- The end of containers and their processes

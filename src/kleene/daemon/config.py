@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from kleene.daemon.addresses import Address, parse_address
 from kleene.daemon.yaml_values import Mapping, Mistakes, Value, read_document
 from kleene.errors import InvalidInput, NotFound
+from kleene.runtime.rotation import LogBounds
 
 Storage = Literal["auto", "btrfs", "zfs", "file"]
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical"]
@@ -24,7 +25,7 @@ DEFAULT_SOCKET = "http:///var/run/kleened.sock"
 _ETC = Path("/usr/local/etc") if sys.platform.startswith("freebsd") else Path("/etc")
 DEFAULT_FILE = _ETC / "kleened" / "config.yaml"
 
-_SIZES = {"M": 1024**2, "G": 1024**3, "T": 1024**4}
+_SIZES = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Config:
         enable_logging: if not, only errors are logged.
         log_file: for ``log: file``.
         log_format: of standard error and of the file; the journal has fields.
+        container_log_size: bytes after which what an execution instance writes goes to a new file.
+        container_log_files: files that are kept of each instance.
     """
 
     kleene_root: Path = Path("/var/lib/kleene")
@@ -79,6 +82,8 @@ class Config:
     log: LogPlace = "stderr"
     log_file: Path = Path("/var/log/kleened.log")
     log_format: LogFormat = "text"
+    container_log_size: int = LogBounds.size
+    container_log_files: int = LogBounds.files
 
 
 def load_config(file: Path | None, *, root: str | None = None, hosts: Sequence[str] = ()) -> Config:
@@ -153,10 +158,21 @@ def _config(top: Mapping) -> Config:
         log=top.convert("log", lambda v: v.word(get_args(LogPlace)), "stderr"),
         log_file=top.convert("log_file", _path, default.log_file),
         log_format=top.convert("log_format", lambda v: v.word(get_args(LogFormat)), "text"),
+        container_log_size=top.convert(
+            "container_log_size", lambda v: parse_size(v.scalar()), LogBounds.size
+        ),
+        container_log_files=top.convert("container_log_files", _file_count, LogBounds.files),
     )
     if config.storage == "zfs" and config.zfs_dataset is None:
         top.mistake("storage", "storage 'zfs' needs the key 'zfs_dataset'")
     return config
+
+
+def _file_count(value: Value) -> int:
+    count = str(value.scalar())
+    if not count.isdecimal() or not 2 <= int(count) <= 1000:
+        raise InvalidInput(f"'{count}' is not a number of files", hint="write 2 or more, to 1000")
+    return int(count)
 
 
 def _listener(value: Value) -> Listener | None:
@@ -225,7 +241,7 @@ def _path(value: Value) -> Path:
 
 
 def parse_size(value: str | int) -> int:
-    """Bytes of ``value``: a number, or one with M, G or T (powers of 1024).
+    """Bytes of ``value``: a number, or one with K, M, G or T (powers of 1024).
 
     Raises:
         InvalidInput: it is none of these.

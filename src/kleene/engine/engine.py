@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from kleene import __version__
 from kleene.engine.build_container import Services
 from kleene.engine.containers import Containers
 from kleene.engine.contexts import Contexts
 from kleene.engine.copies import Copies
-from kleene.engine.core import Core
+from kleene.engine.core import Core, log
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.execs import Execs
 from kleene.engine.health import HealthChecks
@@ -27,6 +29,8 @@ from kleene.engine.volume_states import VolumeStates
 from kleene.engine.volumes import Volumes
 from kleene.metadata.database import Database
 from kleene.schemas.system import Info
+
+_LOG_INTERVAL = 1.0  # seconds between two looks at the sizes of logs
 
 
 class Engine:
@@ -82,10 +86,19 @@ class Engine:
             core = engine._core
             core.events.emit("daemon", "start", platform.instance, "kleened", version=__version__)
             await engine._restarts.start_all(engine._reconciler.interrupted)
+            engine._core.background(engine._rotate_logs(), "rotate logs")
         except BaseException:
             await engine.close()
             raise
         return engine
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            await asyncio.sleep(_LOG_INTERVAL)
+            try:
+                await self._core.platform.runtime.rotate_logs()
+            except OSError as error:  # a full disk, which may pass
+                log.warning("logs cannot be rotated: %s", error)
 
     async def close(self) -> None:
         """Stop watching. Containers keep running."""

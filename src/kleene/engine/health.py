@@ -81,6 +81,11 @@ class HealthChecks:
         health = self._core.health[container] = after(before, result, check, age)
         if (health.status, health.failures) != (before.status, before.failures):
             self._core.containers.containers.update(container, health=health)
+        if health.status != before.status:
+            record = self._core.containers.containers.get(container)
+            name = record.name if record is not None else ""
+            events = self._core.events
+            events.emit("container", "health", container, name, status=health.status)
 
     async def _check(self, record: ContainerRecord, check: HealthCheck) -> HealthResult:
         began, limit = now(), timeout(check)

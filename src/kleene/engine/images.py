@@ -12,7 +12,7 @@ from kleene.engine.build_container import Services
 from kleene.engine.builds import Builds
 from kleene.engine.contexts import Contexts
 from kleene.engine.core import Core
-from kleene.errors import Conflict
+from kleene.engine.volumes import in_use
 from kleene.metadata.images import ImageRecord
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 
@@ -86,10 +86,7 @@ class Images:
         users = [c for c in self._core.containers.present() if c.image_id == record.id]
         if users:
             subject = f"{record.name}:{record.tag}" if record.name else record.id
-            raise Conflict(
-                f"image '{subject}' is used by container '{users[0].name}'",
-                hint=f"remove the container first: klee rmc {users[0].name}",
-            )
+            raise in_use(f"image '{subject}'", users)
         self._told("remove", record.id)
         self._store.hide(record.id)
         await self.collect()

@@ -50,9 +50,16 @@ def _by_prefix(
     if found:
         raise Conflict(
             f"{kind} '{text}' is ambiguous",
-            hint=f"write more of the id: {', '.join(sorted(r.id for r in found)[:10])}",
+            hint=f"write more of the id: {', '.join(sorted(map(_described, found))[:10])}",
         )
     raise unknown(kind, text, known(), list_command)
+
+
+def _described(record: _Identified) -> str:
+    """An id, and the name that people know the object by."""
+    name, tag = getattr(record, "name", None), getattr(record, "tag", None)
+    called = f"{name}:{tag}" if name and tag else name
+    return f"{record.id} ({called})" if called else record.id
 
 
 def container(store: ContainerStore, text: str) -> ContainerRecord:

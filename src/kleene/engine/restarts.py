@@ -105,6 +105,7 @@ class Restarts:
             return
         count = record.restart_count + 1
         self._core.containers.containers.update(container, restart_count=count)
+        self._core.events.emit("container", "restart", container, record.name, count=count)
         if not await self._start(record) and (again := self._get(container)) and is_due(again):
             self._schedule(again)
 

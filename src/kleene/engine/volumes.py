@@ -218,9 +218,10 @@ def in_use(subject: str, users: Sequence[ContainerRecord]) -> Conflict:
     found = sorted(user.name for user in users)
     listed = ", ".join(f"'{name}'" for name in found)
     which = "container" if len(found) == 1 else "containers"
+    force = "-f " if any(user.running for user in users) else ""
     return Conflict(
         f"{subject} is used by {which} {listed}",
-        hint=f"remove the {which} first: klee rmc {' '.join(found)}",
+        hint=f"remove the {which} first: klee rmc {force}{' '.join(found)}",
     )
 
 

@@ -417,6 +417,10 @@ class RuntimeDriver(Protocol):
         """Where the instance's output is kept."""
         ...
 
+    async def rotate_logs(self) -> None:
+        """Keep the logs of running instances within bounds; to be called every second or so."""
+        ...
+
     def log(self, container: str) -> Log:
         """The output of all its instances, as long as it is not forgotten."""
         ...

@@ -2,7 +2,8 @@
 
 A record is a line: a time, the stream, ``F`` or ``P``, and the bytes, with one space between. ``F`` ends a
 line of the output; after ``P`` it goes on in the next record of the stream, so its newline is not part of it.
-Facts: conmon's source, ``src/ctr_logging.c``, version 2.1.6. The file only grows; this module only reads it.
+Facts: conmon's source, ``src/ctr_logging.c``, version 2.1.6. The log only grows, but for its beginning (see
+:mod:`kleene.runtime.logseries`); this module only reads it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from kleene.runtime.driver import LogRecord
+from kleene.runtime.logseries import Segment, Series
 
 _FIRST_READ, _LARGEST_READ = 16 * 1024, 256 * 1024
 _SECOND = 1_000_000_000
@@ -39,19 +41,19 @@ class LogFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self._held: int | None = None
+        self._held: Series | None = None
         self._unfinished: set[bytes] = set()  # streams that are in the middle of a line
         self._size = _FIRST_READ
 
     def hold(self) -> None:
         """Keep it open: so it can be read to its end even when it is removed."""
         if self._held is None:
-            self._held = _open(self._path)
+            self._held = Series(self._path)
 
     def release(self) -> None:
         """Close it."""
         if self._held is not None:
-            os.close(self._held)
+            self._held.close()
             self._held = None
 
     def skip_to(self, offset: int) -> None:
@@ -66,9 +68,9 @@ class LogFile:
 
     def read(self) -> list[LogRecord]:
         """The next records; none if there is no whole one yet."""
-        with self._opened() as fd:
+        with self._opened() as files:
             while True:
-                data = os.pread(fd, self._size, self._offset)
+                data, self._offset = files.pread(self._size, self._offset)
                 whole = data.rfind(b"\n") + 1
                 if whole or len(data) < self._size:
                     break
@@ -94,8 +96,9 @@ class LogFile:
         """The last lines, the newest first, at most ``count``; and where the last whole record ends."""
         lines: list[Line] = []
         end = newest = 0
-        with self._opened() as fd:
-            for record in _backwards(fd):
+        with self._opened() as files:
+            begin = files.begin
+            for record in (r for each in reversed(files.segments) for r in _backwards(each)):
                 end = end or record.end
                 if record.fields.whole or not newest:
                     if newest and len(lines) < count:
@@ -103,18 +106,19 @@ class LogFile:
                     newest = record.fields.time
                 if len(lines) >= count:
                     return lines, end
-        return ([*lines, Line(newest, 0)] if newest else lines), end
+        return ([*lines, Line(newest, begin)] if newest else lines), end
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
+    def _opened(self) -> Iterator[Series]:
         if self._held is not None:
+            self._held.refresh(self._offset)
             yield self._held
             return
-        fd = _open(self._path)
+        files = Series(self._path)
         try:
-            yield fd
+            yield files
         finally:
-            os.close(fd)
+            files.close()
 
 
 class _Fields(NamedTuple):
@@ -127,10 +131,6 @@ class _Fields(NamedTuple):
 class _Record(NamedTuple):
     end: int
     fields: _Fields
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _fields(line: bytes) -> _Fields | None:
@@ -153,15 +153,15 @@ def _second(text: bytes, zone: bytes) -> int:
     return int(datetime.fromisoformat((text + zone).decode("ascii")).timestamp()) * _SECOND
 
 
-def _backwards(fd: int) -> Iterator[_Record]:
-    """All whole records, the last one first."""
-    position = os.fstat(fd).st_size
+def _backwards(file: Segment) -> Iterator[_Record]:
+    """All whole records of a file, the last one first."""
+    position = file.size
     rest = b""  # of a record that begins before `position`
     while position:
         start = max(0, position - _LARGEST_READ)
-        data = os.pread(fd, position - start, start) + rest
+        data = os.pread(file.fd, position - start, start) + rest
         cut = data.find(b"\n") + 1 if start else 0
-        yield from _split_backwards(data, cut, start)
+        yield from _split_backwards(data, cut, file.start + start)
         rest, position = data[:cut] if start else b"", start
 
 

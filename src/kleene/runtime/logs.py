@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 
+from kleene.runtime import logseries
 from kleene.runtime.driver import LogRecord
 from kleene.runtime.logfile import Line, LogFile
 
@@ -76,7 +77,7 @@ class ContainerLog:
     def _list(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             for entry in self._directory.iterdir():
-                if entry.name not in self._files and (entry / "log").exists():
+                if entry.name not in self._files and logseries.exists(entry / "log"):
                     self._files[entry.name] = LogFile(entry / "log")
 
     def _skip_to_last(self, count: int, since: int) -> None:
@@ -98,6 +99,6 @@ class ContainerLog:
         dated = []
         for name, file in self._files.items():
             with contextlib.suppress(FileNotFoundError):
-                changed = (self._directory / name / "log").stat().st_mtime_ns
+                changed = logseries.changed(self._directory / name / "log")
                 dated.append((changed + _SLACK, file))
         return sorted(dated, key=lambda found: found[0], reverse=True)

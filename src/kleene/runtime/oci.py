@@ -27,11 +27,13 @@ from kleene.runtime import (
     failures,
     jail_params,
     limits,
+    logseries,
     oci_spec,
     pidfd,
     privileges,
     proctable,
     programs,
+    rotation,
     usage,
     users,
 )
@@ -60,7 +62,10 @@ class OciDriver:
 
     Attributes:
         tried: for each runtime that was tried, ``ok`` or why it does not work.
+        log_bounds: how much is kept of what instances write.
     """
+
+    log_bounds = rotation.LogBounds()
 
     def __init__(self, state: State, groups: cgroups.Cgroups, found: programs.Programs) -> None:
         self._state = state
@@ -380,7 +385,7 @@ class OciDriver:
         if directories.exit_status() is not None:
             return KeptProcess(0, 0, directories)
         keeper, pid = directories.keeper_pid(), directories.process_pid()
-        if keeper is None or pid is None or not directories.log.exists():
+        if keeper is None or pid is None or not logseries.exists(directories.log):
             return None
         # Whoever has these ids now is meant only if it is the keeper, and is in the container.
         keeper = keeper if conmon.is_keeper(keeper, instance) else 0
@@ -408,6 +413,11 @@ class OciDriver:
 
     def log_path(self, container: str, instance: str) -> Path:
         return self._state.instance(container, instance).log
+
+    async def rotate_logs(self) -> None:
+        running = [at for c in self._state.with_bundle() for at in self._state.instances(c)]
+        if running:
+            await asyncio.to_thread(rotation.rotate_all, running, self.log_bounds)
 
     def log(self, container: str) -> ContainerLog:
         return ContainerLog(self._state.kept / container, container)

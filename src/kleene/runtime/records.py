@@ -85,6 +85,10 @@ class State:
             return [self.instance(container, name) for name in names]
         return []
 
+    def with_bundle(self) -> list[str]:
+        """Ids of containers that are not deleted."""
+        return [entry.name for entry in self.bundles.iterdir() if is_id(entry.name)]
+
     def known(self) -> set[str]:
         """Ids of containers that there is anything of, logs left out."""
         return {

@@ -185,3 +185,11 @@ def test_size(text: str | int, size: int) -> None:
 def test_size_that_is_none(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_size(text)
+
+
+def test_bounds_of_the_logs_of_containers() -> None:
+    config = parse_config("container_log_size: 512K\ncontainer_log_files: 3\n")
+    assert (config.container_log_size, config.container_log_files) == (512 * 1024, 3)
+    assert mistakes("container_log_files: 1") == [
+        "c:1: container_log_files: '1' is not a number of files (write 2 or more, to 1000)"
+    ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kleene.engine import lookup
 from kleene.errors import Conflict, InvalidInput, NotFound
+from kleene.metadata.containers import ContainerStore
 from kleene.metadata.database import Database
 from kleene.metadata.images import ImageStore, InstructionRecord, SnapshotRecord
-from tests.unit.metadata.test_metadata import image
+from tests.unit.metadata.test_metadata import CONTAINER, image
 
 
 @pytest.fixture
@@ -78,3 +80,12 @@ def test_a_name_that_is_almost_right() -> None:
     assert (
         lookup.unknown("volume", "x", ["data"], "klee lsv").hint == "list what there is: klee lsv"
     )
+
+
+def test_what_is_ambiguous_is_told_with_its_names(tmp_path: Path) -> None:
+    containers = ContainerStore(Database.open(tmp_path / "other.db"))
+    for number, name in enumerate(("web", "db")):
+        containers.containers.insert(replace(CONTAINER, id=f"ab{number:010}", name=name))
+    with pytest.raises(Conflict, match="container 'ab' is ambiguous") as caught:
+        lookup.container(containers, "ab")
+    assert caught.value.hint == "write more of the id: ab0000000000 (web), ab0000000001 (db)"
