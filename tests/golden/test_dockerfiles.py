@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from kleene.build.config import ImageConfig
+from kleene.build.mounts import RunMount
 from kleene.build.plan import Plan, plan, stages_of
 from kleene.build.stages import Origin
 from kleene.build.steps import InlineFile, Step, Url, step_key
@@ -111,9 +112,31 @@ def _origin(origin: Origin) -> int | str:
 
 
 def _plain_step(step: Step) -> dict[str, Any]:
-    said = {field.name: _value(getattr(step, field.name)) for field in fields(step)}
+    said = {
+        name: _value(value)
+        for name, value in _fields(step)
+        if name not in _UNSAID or value != _UNSAID[name]
+    }
     changes = step_key("", step) != ""
     return {"step": type(step).__name__, **said, "changes files": changes}
+
+
+_UNSAID = {
+    "mounts": (),
+    "network": "default",
+    "insecure": False,
+    "exclude": (),
+    "parents": False,
+    "keep_git_dir": None,
+    "unpack": None,
+    "commit": "",
+    "repositories": (),
+}
+"""Values of flags that are not shown: those without the flag."""
+
+
+def _fields(record: Any) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(record, field.name)) for field in fields(record)]
 
 
 def _value(value: Any) -> Any:
@@ -124,6 +147,8 @@ def _value(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, tuple):
         return [_value(item) for item in value]
+    if isinstance(value, RunMount):
+        return {name: _value(found) for name, found in _fields(value)}
     if isinstance(value, InlineFile | Url):
         return asdict(value)
     return value

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from kleene.build.adding import RemoteFile
 from kleene.build.cachepolicy import CachePolicy
 from kleene.build.context import Context
 from kleene.build.events import BuildFailed, Emit, OutputWritten, StepFinished, StepStarted
+from kleene.build.mounts import RunMount
 from kleene.build.resuming import TakenOver
 from kleene.build.selection import Selection
 from kleene.build.stage_plan import Place, StagePlan
@@ -40,12 +42,21 @@ class StepProcess(Protocol):
     async def wait(self) -> int: ...
 
 
-Execute = Callable[[ProcessSpec], Awaitable[StepProcess]]
-"""Starts a command in the build container, bringing the container up if it is not."""
+Execute = Callable[[ProcessSpec, RunStep], AbstractAsyncContextManager[StepProcess]]
+"""Starts a command in the build container, bringing it up if it is not; the step's mounts are there as long
+as the block lasts."""
 
 
 Fetch = Callable[[str], Awaitable[RemoteFile]]
 """Fetches what is at a URL."""
+
+
+class Mounts(Protocol):
+    """The files in the mounts of RUN."""
+
+    async def digest(
+        self, mounts: Sequence[RunMount], states: Mapping[int | str, SnapshotRecord]
+    ) -> str | None: ...
 
 
 class Origins(Protocol):
@@ -109,6 +120,7 @@ class Workshop:
     images: ImageStore
     context: Context
     origins: Origins
+    mounts: Mounts
     fetch: Fetch
     source: Source
     emit: Emit
@@ -273,7 +285,11 @@ class Solver:
             error.details = error.details or located(self._shop.source, step.range)
             raise
         except KleeneError as error:
-            placed = DockerfileError(self._shop.source, step.range, error.message, error.hint)
+            placed = (
+                error
+                if isinstance(error, DockerfileError)
+                else DockerfileError(self._shop.source, step.range, error.message, error.hint)
+            )
             raise BuildFailed(
                 placed.message, hint=placed.hint, details=error.details or placed.details
             ) from error
@@ -285,7 +301,7 @@ class Solver:
         if isinstance(step, CopyStep):
             return await self._copy(step)
         if isinstance(step, RunStep):
-            self._change_key(step, None)
+            self._change_key(step, await self._shop.mounts.digest(step.mounts, self._shop.states))
             return await self._made(step, lambda: self._run(step))
         self._key = step_key(self._key, step)
         if isinstance(step, WorkdirStep):
@@ -421,12 +437,11 @@ class Solver:
         return await self._made(step, copy)
 
     async def _run(self, step: RunStep) -> None:
-        process = await self._execute(
-            ProcessSpec(args=step.args, env=step.env, cwd=step.cwd, user=step.user)
-        )
-        async for output in process.output():
-            await self._emit(OutputWritten(output.data, output.stream, step.number))
-        code = await process.wait()
+        spec = ProcessSpec(args=step.args, env=step.env, cwd=step.cwd, user=step.user)
+        async with self._execute(spec, step) as process:
+            async for output in process.output():
+                await self._emit(OutputWritten(output.data, output.stream, step.number))
+            code = await process.wait()
         if code != 0:
             raise BuildFailed(
                 f"the command '{' '.join(step.args)}' returned a non-zero code: {code}",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from kleene.build.commands import argv, check_size
 from kleene.build.config import Configuration, ImageConfig
 from kleene.build.expander import Expander
+from kleene.build.mounts import MountPlanner
 from kleene.build.paths import in_context, is_directory, join
 from kleene.build.remote import CHECKSUM, remote
 from kleene.build.scope import Scope
@@ -20,6 +21,7 @@ from kleene.build.steps import (
     CopyStep,
     FromStep,
     InlineFile,
+    NetworkMode,
     RunStep,
     Step,
     WorkdirStep,
@@ -175,7 +177,11 @@ class StagePlanner:
         words, self._words = self._words, Expander(self._scope, escape)
         step = self._step(instruction)
         self._words = words
-        return replace(step, range=self._stage.base.range)
+        place = self._stage.base.range
+        if isinstance(step, RunStep):
+            mounts = tuple(replace(mount, range=place) for mount in step.mounts)
+            return replace(step, range=place, mounts=mounts)
+        return replace(step, range=place)
 
     def _head(self, instruction: Instruction) -> tuple[int, str, Range]:
         """What every step has."""
@@ -205,7 +211,21 @@ class StagePlanner:
     def _run(self, run: Run) -> RunStep:
         cwd, scope = self._config.image.workdir, self._scope
         args = argv(run.command, self._config.shell)
-        return RunStep(*self._head(run), args, scope.run_env(), cwd, self._user, scope.proxies)
+        mounts = MountPlanner(self._words, cwd, self._origin).plan(run.mounts)
+        network = _choice(self._words, run.network, ("default", "none", "host"))
+        security = _choice(self._words, run.security, ("sandbox", "insecure"))
+        head, env = self._head(run), scope.run_env()
+        return RunStep(
+            *head,
+            args,
+            env,
+            cwd,
+            self._user,
+            scope.proxies,
+            mounts,
+            cast(NetworkMode, network),
+            security == "insecure",
+        )
 
     def _workdir(self, workdir: Workdir) -> WorkdirStep:
         path = join(self._config.image.workdir, self._words.expand(workdir.path))
@@ -281,6 +301,8 @@ class StagePlanner:
         return text
 
     def _where(self, copy: Copy | Add) -> _Where:
+        for word in copy.exclude:
+            raise word.error("'--exclude' is not supported yet")
         files = tuple(self._inline(s) for s in copy.sources if isinstance(s, Heredoc))
         written = self._words.not_empty(copy.destination, "the destination")
         if len(copy.sources) > 1 and not is_directory(written):
@@ -316,3 +338,13 @@ class StagePlanner:
             return InlineFile(name, heredoc.content)
         body = replace(heredoc.body, text=heredoc.content)
         return InlineFile(name, expand(body, self._scope.variables, quotes=False))
+
+
+def _choice(words: Expander, word: Word | None, known: tuple[str, ...]) -> str:
+    """The value of a flag that is one of ``known``; the first is the default."""
+    if word is None:
+        return known[0]
+    value = words.expand(word)
+    if value not in known:
+        raise word.error(f"{quoted(value)} is not known here", f"write one of {', '.join(known)}")
+    return value

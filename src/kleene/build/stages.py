@@ -15,7 +15,7 @@ from kleene.build.platforms import host_platform, platform_arguments
 from kleene.dockerfile.document import Dockerfile, Stage
 from kleene.dockerfile.excerpt import nearest, quoted
 from kleene.dockerfile.expand import expand
-from kleene.dockerfile.instructions import Copy
+from kleene.dockerfile.instructions import Copy, Instruction, Run
 from kleene.dockerfile.words import Word
 from kleene.errors import InvalidInput
 from kleene.names import ImageReference, parse_image_reference
@@ -33,7 +33,7 @@ class StageNode:
 
     Attributes:
         base: what FROM names.
-        origins: what ``COPY --from`` names, with the word that names it.
+        origins: what ``COPY --from`` and ``RUN --mount`` name, with the word that names it.
     """
 
     stage: Stage
@@ -100,7 +100,7 @@ class _Resolver:
 
     def node(self, stage: Stage) -> StageNode:
         self._check_platform(stage)
-        words = (i.origin for i in stage.instructions if isinstance(i, Copy))
+        words = (word for i in stage.instructions for word in _origin_words(i))
         origins = tuple((word, self._origin(word)) for word in words if word is not None)
         return StageNode(stage, self._base(stage), origins)
 
@@ -159,6 +159,14 @@ class _Resolver:
             return stages[int(text)]
         named = self._named.get(text.lower())
         return named[-1] if named else _image(word, text)
+
+
+def _origin_words(instruction: Instruction) -> Iterator[Word | None]:
+    """What an instruction takes files from."""
+    if isinstance(instruction, Copy):
+        yield instruction.origin
+    if isinstance(instruction, Run):
+        yield from (mount.origin for mount in instruction.mounts)
 
 
 def _image(word: Word, text: str) -> ImageReference:

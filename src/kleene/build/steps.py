@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Literal
 
+from kleene.build.mounts import RunMount
 from kleene.dockerfile.source import Range
+
+NetworkMode = Literal["default", "none", "host"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class RunStep(Step):
         user: ``NAME|UID[:GROUP|GID]``; ``""`` is root.
         proxies: names of variables in ``env`` that do not count for the key: a proxy is a way to the
             same files.
+        mounts: for this command alone.
+        network: ``default`` is the build container's.
+        insecure: without confinement, as ``--security=insecure`` asks.
     """
 
     args: tuple[str, ...]
@@ -60,10 +67,17 @@ class RunStep(Step):
     cwd: str
     user: str
     proxies: frozenset[str] = frozenset()
+    mounts: tuple[RunMount, ...] = ()
+    network: NetworkMode = "default"
+    insecure: bool = False
 
     def canonical(self) -> str:
         env = sorted(entry for entry in self.env if entry.partition("=")[0] not in self.proxies)
-        return json.dumps(["RUN", self.args, env, self.cwd, self.user])
+        said: list[object] = ["RUN", self.args, env, self.cwd, self.user]
+        if self.mounts or self.network != "default" or self.insecure:
+            mounts = [mount.canonical() for mount in self.mounts]
+            said += [mounts, self.network, self.insecure]
+        return json.dumps(said)
 
 
 @dataclass(frozen=True)

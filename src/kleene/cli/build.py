@@ -11,6 +11,7 @@ import click
 from kleene.cli.arguments import build_arguments, container_config, endpoint
 from kleene.cli.buildcontext import choose_context
 from kleene.cli.command import UsageError, command
+from kleene.cli.grants import grant_options, grants
 from kleene.cli.options import container_options
 from kleene.cli.output import is_terminal, print_error
 from kleene.cli.session import Session, pass_session
@@ -32,6 +33,7 @@ _INTERRUPTED = 130
         "klee build -t web https://example.com/web.tar.gz",
         "klee build --from web:failed@3f2a -t web .",
         "klee build --resume web:failed -t web .",
+        "klee build --secret id=token,src=token.txt --ssh default -t web .",
     )
 )
 @click.option("--tag", "-t", default="", metavar="NAME[:TAG]", help="Name of the image.")
@@ -108,6 +110,7 @@ _INTERRUPTED = 130
     help="How the build is shown: live in a terminal (tty), as lines, or as an event of JSON a line;"
     " auto: tty in a terminal, else plain.",
 )
+@grant_options
 @container_options
 @click.argument("path")
 @pass_session
@@ -124,7 +127,8 @@ def build(session: Session, /, **options: Any) -> int:
     upload = session.uploads if options["upload"] is None else options["upload"]
     context = choose_context(options["path"], options["file"], upload=upload)
     view = _view(session, options)
-    config = build_config(options) | context.config | {"ordered": view.in_order}
+    granted = grants(options, os.environ, local=session.is_local)
+    config = build_config(options) | granted | context.config | {"ordered": view.in_order}
 
     def begin() -> Stream:
         if context.send is not None:

@@ -48,6 +48,11 @@ class Session:
         return wanted == "always" or (wanted == "auto" and self.client.address.path is None)
 
     @property
+    def is_local(self) -> bool:
+        """Whether the daemon is reached by a unix socket, and so is on this host."""
+        return self.client.address.path is not None
+
+    @property
     def fancy(self) -> bool:
         """Whether output may have lines and colours: asked for, and going to a terminal."""
         return self.settings.theme == "fancy" and is_terminal()

@@ -26,7 +26,7 @@ not answer is not cut off: it may have more input waiting than its process reads
 
 _STREAMS_LIMIT = 20.0
 _REQUESTS_LIMIT = 5
-_MAX_FRAME = 1024 * 1024
+_MAX_FRAME = 4 * 1024 * 1024  # a build's configuration has its secrets in it
 
 _log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kleene.dockerfile.heredoc import Heredoc
+from kleene.dockerfile.mounts import MountFlag
 from kleene.dockerfile.parser import Statement
 from kleene.dockerfile.source import Range
 from kleene.dockerfile.words import Word
@@ -58,9 +59,12 @@ class From(Instruction):
 
 @dataclass(frozen=True)
 class Run(Instruction):
-    """``RUN command``."""
+    """``RUN [--mount=] [--network=] [--security=] command``."""
 
     command: Command | ScriptForm
+    mounts: tuple[MountFlag, ...] = ()
+    network: Word | None = None
+    security: Word | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Copy(Instruction):
 
     Attributes:
         origin: what ``--from`` names; ``None`` is the context.
+        exclude: patterns of what is left out.
+        parents: whether the directories above a source are copied too.
     """
 
     sources: tuple[Word | Heredoc, ...]
@@ -83,17 +89,28 @@ class Copy(Instruction):
     chown: Word | None
     chmod: Word | None
     origin: Word | None
+    exclude: tuple[Word, ...] = ()
+    parents: bool = False
 
 
 @dataclass(frozen=True)
 class Add(Instruction):
-    """``ADD [--chown=] [--chmod=] [--checksum=] source… destination``; sources may be URLs and heredocs."""
+    """``ADD [--chown=] [--chmod=] [--checksum=] source… destination``; sources may be URLs and heredocs.
+
+    Attributes:
+        exclude: patterns of what is left out.
+        keep_git_dir: whether ``.git`` of a git repository is copied too; ``None``: what the URL says.
+        unpack: whether archives are extracted; ``None``: those of the context are, others not.
+    """
 
     sources: tuple[Word | Heredoc, ...]
     destination: Word
     chown: Word | None
     chmod: Word | None
     checksum: Word | None
+    exclude: tuple[Word, ...] = ()
+    keep_git_dir: bool | None = None
+    unpack: bool | None = None
 
 
 @dataclass(frozen=True)

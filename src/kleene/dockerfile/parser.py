@@ -238,7 +238,12 @@ class _Parser:
 
     def _heredoc_starts(self, statement: Statement) -> tuple[HeredocStart, ...]:
         arguments = statement.arguments
-        if statement.name not in _TAKES_HEREDOCS or "<<" not in arguments.text:
+        if "<<" not in arguments.text:
+            return ()
+        if statement.name == "ONBUILD":
+            statement = nested(statement, self._escape)
+            arguments = statement.arguments
+        if statement.name not in _TAKES_HEREDOCS:
             return ()
         # Strings of the JSON form are arguments, whatever they look like.
         if read_json(arguments) is not None:
@@ -262,11 +267,11 @@ class _Parser:
 
 
 def nested(statement: Statement, escape: str) -> Statement:
-    """The instruction that an instruction (ONBUILD) has as its arguments; heredocs are not looked for."""
+    """The instruction that an instruction (ONBUILD) has as its arguments, with its heredocs."""
     whole = statement.arguments
     keyword = first_blank(whole)
     flags, arguments = _flags(whole.part(len(keyword.text), len(whole.text)), escape)
-    return Statement(statement.line, keyword, flags, arguments.stripped())
+    return Statement(statement.line, keyword, flags, arguments.stripped(), statement.heredocs)
 
 
 def _flags(word: Word, escape: str) -> tuple[tuple[Word, ...], Word]:

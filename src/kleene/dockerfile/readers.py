@@ -7,11 +7,11 @@ The forms are those of the Dockerfile reference.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from kleene.dockerfile.excerpt import nearest, quoted
-from kleene.dockerfile.flags import read_flags
+from kleene.dockerfile.flags import is_on, read_flags, repeated_flag
 from kleene.dockerfile.heredoc import Heredoc
 from kleene.dockerfile.instructions import (
     Add,
@@ -40,15 +40,13 @@ from kleene.dockerfile.instructions import (
     Workdir,
 )
 from kleene.dockerfile.json_form import fault, is_single_quoted, read_json
+from kleene.dockerfile.mounts import read_mount
 from kleene.dockerfile.parser import Statement, nested
 from kleene.dockerfile.source import DockerfileWarning
 from kleene.dockerfile.words import WHITESPACE, Word, first_blank, split_blank, split_quoted
 
 HEALTH_OPTIONS = ("interval", "timeout", "start-period", "start-interval", "retries")
 """The flags of HEALTHCHECK."""
-
-_ONLY_VALUE = {"network": "default", "security": "sandbox"}
-"""What flags of RUN must be, for now: what is the case without them."""
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 
@@ -97,15 +95,15 @@ def _from(statement: Statement, _reading: Reading) -> From:
 
 
 def _run(statement: Statement, reading: Reading) -> Run:
-    for name, value in read_flags(statement, *_ONLY_VALUE).items():
-        if value.text != _ONLY_VALUE[name]:
-            raise value.error(f"'--{name}={value.text}' is not supported yet")
+    flags = read_flags(statement, "network", "security", repeated=("mount",))
+    mounts = tuple(read_mount(word) for word in repeated_flag(statement, "mount"))
+    settings = (mounts, flags.get("network"), flags.get("security"))
     if statement.heredocs:
-        return Run(statement, _with_bodies(statement))
+        return Run(statement, _with_bodies(statement), *settings)
     command = _command(_required(statement, _usage("RUN")), reading)
     if isinstance(command, ExecForm) and not command.arguments:
         raise statement.arguments.error("RUN has no command", 'write RUN ["PROGRAM", "ARGUMENT"]')
-    return Run(statement, command)
+    return Run(statement, command, *settings)
 
 
 def _with_bodies(statement: Statement) -> ShellForm | ScriptForm:
@@ -155,15 +153,22 @@ def _warn_of_json(text: Word, what: str, reading: Reading) -> None:
 
 
 def _copy(statement: Statement, reading: Reading) -> Copy:
-    flags = read_flags(statement, "chown", "chmod", "from", switches=("link",))
+    known = {"switches": ("link",), "repeated": ("exclude",)}
+    flags = read_flags(statement, "chown", "chmod", "from", **known)
     owner, mode, origin = (flags.get(name) for name in ("chown", "chmod", "from"))
-    return Copy(statement, *_sources(statement, reading), owner, mode, origin)
+    excluded, parents = repeated_flag(statement, "exclude"), bool(is_on(flags, "parents"))
+    return Copy(statement, *_sources(statement, reading), owner, mode, origin, excluded, parents)
 
 
 def _add(statement: Statement, reading: Reading) -> Add:
-    flags = read_flags(statement, "chown", "chmod", "checksum", switches=("link",))
+    known = {"switches": ("link",), "repeated": ("exclude",)}
+    flags = read_flags(statement, "chown", "chmod", "checksum", **known)
     owner, mode, checksum = (flags.get(name) for name in ("chown", "chmod", "checksum"))
-    return Add(statement, *_sources(statement, reading), owner, mode, checksum)
+    excluded = repeated_flag(statement, "exclude")
+    kept, unpacked = is_on(flags, "keep-git-dir"), is_on(flags, "unpack")
+    return Add(
+        statement, *_sources(statement, reading), owner, mode, checksum, excluded, kept, unpacked
+    )
 
 
 def _sources(statement: Statement, reading: Reading) -> tuple[tuple[Word | Heredoc, ...], Word]:
@@ -337,10 +342,22 @@ def _on_build(statement: Statement, reading: Reading) -> OnBuild:
             "a build that starts from an image carries out its ONBUILD instructions only once",
         )
     trigger = read_instruction(inner, reading)
-    if isinstance(trigger, Copy) and trigger.origin is not None:
-        raise trigger.origin.error("'--from' after ONBUILD is not supported yet")
+    for origin in _origins(trigger):
+        raise origin.error(
+            "'from' after ONBUILD is not supported",
+            "copy from the image in the Dockerfile that starts from this one",
+        )
     directive = "" if reading.escape == "\\" else f"# escape={reading.escape}\n"
-    return OnBuild(statement, trigger, directive + arguments.text)
+    bodies = "".join(f"\n{h.body.text}{h.start.name}" for h in inner.heredocs)
+    return OnBuild(statement, trigger, f"{directive}{arguments.text}{bodies}")
+
+
+def _origins(instruction: Instruction) -> Iterator[Word]:
+    """The stages or images that an instruction names."""
+    if isinstance(instruction, Copy) and instruction.origin is not None:
+        yield instruction.origin
+    if isinstance(instruction, Run):
+        yield from (mount.origin for mount in instruction.mounts if mount.origin is not None)
 
 
 def _required(statement: Statement, usage: str) -> Word:

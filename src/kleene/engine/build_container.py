@@ -44,27 +44,36 @@ class BuildContainer:
         parent: ImageRecord,
         config: ContainerConfig,
         wanted: list[EndPointConfig],
+        *,
+        variant: str = "",
     ) -> None:
         """
         Args:
             image: the image in the making, whose dataset is the container's file system.
             config: its privileges, mounts and network driver; command and environment come with the steps.
             wanted: the networks to connect it to.
+            variant: part of its name, if there are several.
         """
         self._services = services
         self._image = image
         self._parent = parent
         self._config = config
         self._wanted = wanted
+        self._variant = variant
         self._undo = contextlib.AsyncExitStack()
         self._up: ContainerRecord | None = None
 
     async def execute(self, spec: ProcessSpec) -> Process:
         """Start a command, bringing the container up first if it is not."""
+        container = await self.up()
+        runtime = self._services.core.platform.runtime
+        return await runtime.exec_build(container, names.new_id(), spec)
+
+    async def up(self) -> str:
+        """The id of the container, which is brought up if it is not."""
         if self._up is None:
             self._up = await self._bring_up()
-        runtime = self._services.core.platform.runtime
-        return await runtime.exec_build(self._up.id, names.new_id(), spec)
+        return self._up.id
 
     async def _bring_up(self) -> ContainerRecord:
         services = self._services
@@ -82,11 +91,12 @@ class BuildContainer:
         config = self._config
         described = await self._services.containers.describe(
             ContainerConfig(
-                name=f"build_{self._image.id}",
+                name=f"build_{self._image.id}{self._variant}",
                 jail_param=config.jail_param,
                 mounts=config.mounts,
                 network_driver=config.network_driver or ("ipnet" if self._wanted else "host"),
                 public_ports=config.public_ports,
+                cap_add=config.cap_add,
             ),
             self._parent,
         )

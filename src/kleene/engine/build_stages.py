@@ -22,7 +22,9 @@ from kleene.build.stage_plan import StagePlan
 from kleene.build.stages import SCRATCH
 from kleene.dockerfile.document import Stage
 from kleene.engine import making
-from kleene.engine.build_container import BuildContainer, Services
+from kleene.engine.build_container import Services
+from kleene.engine.build_mounts import BuildMounts
+from kleene.engine.step_containers import StepContainers
 from kleene.metadata.images import ImageRecord
 from kleene.schemas.images import ImageBuildConfig
 
@@ -41,6 +43,7 @@ class Stages:
         services: Services,
         config: ImageBuildConfig,
         workshop: Workshop,
+        mounts: BuildMounts,
         image: ImageRecord,
         undo: contextlib.AsyncExitStack,
         resumption: Resumption | None = None,
@@ -49,6 +52,7 @@ class Stages:
         self._core = services.core
         self._config = config
         self._shop = workshop
+        self._mounts = mounts
         self._image = image
         self._undo = undo
         self._resumption = resumption
@@ -103,8 +107,8 @@ class Stages:
         index = plan.node.stage.index
         record = self._image if is_last else self._begin(start)
         self._shop.stages.append(record.id)
-        options = self._config.container_config
-        container = BuildContainer(self._services, record, record, options, self._config.networks)
+        where = (self._mounts, self._shop.states)
+        container = StepContainers(self._services, record, self._config, *where)
         emit = self._shop.emit if self._order is None else self._order.of(index)
         taken = self._resumption.of(plan) if self._resumption is not None else None
         solver = Solver(record.id, start, self._shop, container.execute, emit, taken)

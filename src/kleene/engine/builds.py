@@ -26,7 +26,9 @@ from kleene.build.stages import SCRATCH, StageNode
 from kleene.dockerfile.document import Dockerfile, Stage, read_dockerfile
 from kleene.dockerfile.source import DockerfileError, Source
 from kleene.engine import checks, lookup, making, resumed
+from kleene.engine.build_caches import BuildCaches
 from kleene.engine.build_container import Services
+from kleene.engine.build_mounts import BuildMounts
 from kleene.engine.build_stages import Stages
 from kleene.engine.contexts import Contexts, Place
 from kleene.engine.core import Core
@@ -48,9 +50,12 @@ Bases = dict[ImageReference, tuple[ImageRecord, SnapshotRecord]]
 class Builds:
     """Builds images. Remembers digests of files from one build to the next."""
 
-    def __init__(self, core: Core, services: Services, contexts: Contexts) -> None:
+    def __init__(
+        self, core: Core, services: Services, contexts: Contexts, caches: BuildCaches
+    ) -> None:
         self._core = core
         self._contexts = contexts
+        self._caches = caches
         self._services = services
         self._digests = KeptDigests(core.platform.root / "digests")
         self._origins: Digests = {}
@@ -93,12 +98,16 @@ class Builds:
             undo.push_async_callback(making.destroy, self._core, record)
             await emit(Started(record.id))
             origins = await stack.enter_async_context(Origins(self._core, self._origins))
+            mounts = await stack.enter_async_context(
+                BuildMounts(self._core, self._caches, config, context, origins, dockerfile.source)
+            )
             workshop = Workshop(
                 image_id=record.id,
                 storage=self._core.platform.storage,
                 images=images,
                 context=context,
                 origins=origins,
+                mounts=mounts,
                 fetch=self._fetch,
                 source=dockerfile.source,
                 emit=_quiet(emit) if config.quiet else emit,
@@ -109,7 +118,7 @@ class Builds:
                 states={str(reference): found[1] for reference, found in bases.items()},
                 clone_container=functools.partial(resumed.clone, self._core),
             )
-            stages = Stages(self._services, config, workshop, record, undo, resumption)
+            stages = Stages(self._services, config, workshop, mounts, record, undo, resumption)
             name, tag = nametag or (None, None)
             try:
                 for warning in plan.warnings:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from kleene.engine.events import Events
 from kleene.engine.locks import KeyedLocks
 from kleene.engine.platform import Platform
+from kleene.metadata.caches import CacheStore
 from kleene.metadata.containers import ContainerStore
 from kleene.metadata.database import Database
 from kleene.metadata.images import ImageStore
@@ -38,6 +39,7 @@ class Core:
         self.containers = ContainerStore(database)
         self.networks = NetworkStore(database)
         self.volumes = VolumeStore(database)
+        self.caches = CacheStore(database)
         self.stored_files = StoredFileStore(database)
         self.locks = KeyedLocks()
         self.events = Events()

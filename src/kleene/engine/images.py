@@ -8,6 +8,7 @@ from kleene import names
 from kleene.build.events import Emit
 from kleene.engine import lookup, making
 from kleene.engine.bases import Bases
+from kleene.engine.build_caches import BuildCaches
 from kleene.engine.build_container import Services
 from kleene.engine.builds import Builds
 from kleene.engine.contexts import Contexts
@@ -24,7 +25,8 @@ class Images:
         self._core = core
         self._store = core.images
         self._bases = Bases(core, services)
-        self._builds = Builds(core, services, contexts)
+        self.caches = BuildCaches(core)
+        self._builds = Builds(core, services, contexts, self.caches)
 
     async def create(self, config: ImageCreateConfig, emit: Emit) -> str:
         """Make a base image: :meth:`Bases.create`."""

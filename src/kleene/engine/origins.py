@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 from kleene.build.context import Context
 from kleene.build.selection import Selection
@@ -52,6 +54,22 @@ class Origins(contextlib.AsyncExitStack):
         async with self._lock:  # several stages may ask for the same
             context = await self._context(snapshot, name)
         return await context.select(sources)
+
+    async def root(self, snapshot: SnapshotRecord, name: str) -> Path:
+        """Where its files are on the host. Nobody may write to them."""
+        async with self._lock:
+            return Path((await self._context(snapshot, name)).path)
+
+    @contextlib.asynccontextmanager
+    async def writable(self, snapshot: SnapshotRecord) -> AsyncIterator[Path]:
+        """Its files in a clone that is thrown away."""
+        storage = self._core.platform.storage
+        record = making.begin(self._core, base=snapshot.id)
+        try:
+            await storage.clone(Snapshot(snapshot.dataset, snapshot.id), record.dataset)
+            yield storage.mountpoint(record.dataset)
+        finally:
+            await asyncio.shield(making.destroy(self._core, record))
 
     async def _context(self, snapshot: SnapshotRecord, name: str) -> Context:
         if snapshot.id not in self._contexts:

@@ -8,9 +8,11 @@ leaves one, so they are somebody's data (a lost database, a restored pool), and 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable
 
 from kleene.engine import making
+from kleene.engine.build_mounts import DIRECTORY
 from kleene.engine.containers import Containers
 from kleene.engine.core import Core, log
 from kleene.engine.endpoints import Endpoints
@@ -101,6 +103,10 @@ class Reconciler:
         for image in self._core.images.images.where("state = 'making'"):
             await self._try(making.destroy(self._core, image), f"removing image {image.id}")
         await self._images.collect()
+        for cache in self._core.caches.caches.where("state != 'ready'"):
+            await self._try(self._images.caches.destroy(cache), f"removing cache {cache.name}")
+        copies = self._core.platform.root / DIRECTORY
+        await asyncio.to_thread(shutil.rmtree, copies, ignore_errors=True)
         for volume in self._core.volumes.volumes.where("state != 'ready'"):
             await self._try(self._volumes.destroy(volume), f"removing volume {volume.name}")
         for snapshot in self._core.volumes.snapshots.where("state != 'ready'"):
@@ -125,6 +131,7 @@ class Reconciler:
         known = {record.dataset for record in self._core.images.images.where()}
         known |= {record.dataset for record in self._core.containers.containers.where()}
         known |= {record.dataset for record in self._core.volumes.volumes.where()}
+        known |= {record.dataset for record in self._core.caches.caches.where()}
         known |= {record.dataset for record in self._core.volumes.snapshots.where()}
         unknown = [d for d in await self._core.platform.storage.datasets() if d not in known]
         for dataset in unknown:

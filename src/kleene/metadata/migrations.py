@@ -145,6 +145,15 @@ CREATE TABLE endpoints (
 ) STRICT;
 CREATE INDEX endpoints_by_container ON endpoints (container_id);
 
+-- The directories of RUN --mount=type=cache, in datasets of their own.
+CREATE TABLE build_caches (
+    id      TEXT PRIMARY KEY,
+    name    TEXT NOT NULL,
+    state   TEXT NOT NULL CHECK (state IN ('making', 'ready')),
+    created TEXT NOT NULL,
+    used    TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE volumes (
     name    TEXT PRIMARY KEY,
     state   TEXT NOT NULL CHECK (state IN ('making', 'ready', 'removing')),

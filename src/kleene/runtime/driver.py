@@ -10,6 +10,7 @@ What a driver owns lies under its state directory and in the kernel; it lasts un
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,29 @@ class Mount:
     source: Path
     destination: str
     read_only: bool = False
+
+
+@dataclass(frozen=True)
+class StepMount:
+    """What the processes of one build step see at ``destination`` (absolute, in the container).
+
+    Attributes:
+        source: a directory of the host; ``None`` is a file system in memory.
+        path: of what is mounted, resolved inside ``source``.
+        size: bytes of the file system in memory; 0 is the kernel's default.
+        content: of the one file that the file system in memory is for; ``None``: it is an empty directory.
+        mode, uid, gid: of that file.
+    """
+
+    destination: str
+    source: Path | None = None
+    path: str = "/"
+    read_only: bool = False
+    size: int = 0
+    content: bytes | None = field(default=None, repr=False)
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
 
 
 @dataclass(frozen=True)
@@ -344,6 +368,19 @@ class RuntimeDriver(Protocol):
         Args:
             alone: it does not count as a process of the container, what it left running goes with it, and to
                 leave :meth:`Process.output` early kills these and nothing else.
+        """
+        ...
+
+    def mounted(
+        self, container: str, mounts: Sequence[StepMount]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Have mounts in a container that is up, in this order, as long as the block lasts.
+
+        What is missing to mount on is made, and removed again: the container's file system is left without a
+        trace. Entering and leaving blocks for some milliseconds at most.
+
+        Raises:
+            InvalidInput: a target cannot be mounted on.
         """
         ...
 

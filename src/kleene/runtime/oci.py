@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Iterable, Mapping, Set
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from kleene.runtime import (
     proctable,
     programs,
     rotation,
+    step_mounts,
     usage,
     users,
 )
@@ -46,6 +47,7 @@ from kleene.runtime.driver import (
     ProcessSpec,
     ResourceUsage,
     RuntimeCapabilities,
+    StepMount,
 )
 from kleene.runtime.kept import KeptProcess
 from kleene.runtime.logs import ContainerLog
@@ -379,6 +381,14 @@ class OciDriver:
                 if (pid := directories.process_pid()) is not None:
                     self._kill_session(container, pid)
                 directories.remove()
+
+    @contextlib.contextmanager
+    def mounted(self, container: str, mounts: Sequence[StepMount]) -> Iterator[None]:
+        record = self._record(container)
+        if record is None:
+            raise _not_up(container)
+        with step_mounts.mounted(record.pid, mounts):
+            yield
 
     async def adopt(self, container: str, instance: str) -> KeptProcess | None:
         directories = self._state.instance(container, instance)

@@ -10,6 +10,7 @@ from kleene.schemas.containers import ContainerConfig
 from kleene.schemas.networks import EndPointConfig
 from kleene.schemas.settings import HealthCheck
 
+Entitlement = Literal["network.host", "security.insecure"]
 CreateMethod = Literal["fetch", "fetch-auto", "zfs-copy", "zfs-clone"]
 
 
@@ -61,6 +62,19 @@ class Image(ImageSettings):
     parent: str = ""
 
 
+class BuildSecret(msgspec.Struct):
+    """What no one but the steps that mount it may see.
+
+    Attributes:
+        data: base64 on the wire.
+    """
+
+    data: bytes
+
+    def __repr__(self) -> str:
+        return "BuildSecret(…)"
+
+
 class ImageBuildConfig(msgspec.Struct):
     """A build that is asked for.
 
@@ -85,6 +99,9 @@ class ImageBuildConfig(msgspec.Struct):
         ordered: tell stages that are built at the same time one after the other.
         resume: a failed image, ``IMAGE[@SNAPSHOT]``, or a container made from one: the steps before its state
             are taken over, as far as the Dockerfile still has them; ``""`` begins anew.
+        secrets: for ``RUN --mount=type=secret``, by id; kept in memory while the build lasts.
+        ssh: for ``RUN --mount=type=ssh``, by id: sockets of agents on the daemon's host.
+        allow: what steps may ask for beyond the rule: ``network.host``, ``security.insecure``.
     """
 
     context: str
@@ -105,6 +122,9 @@ class ImageBuildConfig(msgspec.Struct):
     resume: str = ""
     upload: str = ""
     dockerfile_content: bytes | None = None
+    secrets: dict[str, BuildSecret] = {}
+    ssh: dict[str, str] = {}
+    allow: list[Entitlement] = []
 
 
 class ImageCreateConfig(msgspec.Struct):
