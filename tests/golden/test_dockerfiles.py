@@ -25,6 +25,7 @@ from kleene.build.steps import InlineFile, Step, Url, step_key
 from kleene.dockerfile.document import Stage, read_dockerfile
 from kleene.dockerfile.source import Range, Source
 from kleene.errors import KleeneError
+from kleene.host.giturl import GitUrl
 from kleene.names import ImageReference
 from kleene.schemas.images import ImageSettings
 
@@ -129,7 +130,7 @@ _UNSAID = {
     "parents": False,
     "keep_git_dir": None,
     "unpack": None,
-    "commit": "",
+    "pivots": (),
     "repositories": (),
 }
 """Values of flags that are not shown: those without the flag."""
@@ -149,6 +150,6 @@ def _value(value: Any) -> Any:
         return [_value(item) for item in value]
     if isinstance(value, RunMount):
         return {name: _value(found) for name, found in _fields(value)}
-    if isinstance(value, InlineFile | Url):
+    if isinstance(value, InlineFile | Url | GitUrl):
         return asdict(value)
     return value

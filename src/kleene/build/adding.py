@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from kleene.build import copying
+from kleene.build import copying, modes
+from kleene.build.context import Context
 from kleene.build.selection import Selection, Source
 from kleene.build.steps import AddStep, Url
 from kleene.errors import InvalidInput
@@ -40,7 +41,11 @@ async def add(
         InvalidInput, Conflict, HostUnavailable: as :func:`copying.copy`, and for an archive that is damaged
             or cannot be trusted.
     """
-    found = await in_thread(lambda _: [s for s in selection.sources if _is_archive(selection, s)])
+    found: list[Source] = []
+    if step.unpack is not False:
+        found = await in_thread(
+            lambda _: [s for s in selection.sources if _is_archive(selection, s)]
+        )
     if found and (step.chown is not None or step.chmod is not None):
         raise InvalidInput(
             f"'{found[0].path}' is an archive: its files keep their owners and modes",
@@ -52,7 +57,10 @@ async def add(
     for source in found:
         await in_thread(functools.partial(_extract, root, step, selection, source))
     for url, file in fetched:
-        await asyncio.to_thread(_write, root, step, url, file)
+        if step.unpack and await in_thread(functools.partial(_is_remote_archive, file)):
+            await in_thread(functools.partial(_extract_file, root, step, url, file))
+        else:
+            await asyncio.to_thread(_write, root, step, url, file)
 
 
 def _open(selection: Selection, source: Source) -> IO[bytes]:
@@ -73,13 +81,32 @@ def _is_archive(selection: Selection, source: Source) -> bool:
     if source.is_directory:
         return False
     with _open(selection, source) as file:
-        try:
-            content = decompress.open_stream(file, lambda _: None)
-            block = content.read(tarfile.BLOCKSIZE)
-            tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        except (*decompress.ERRORS, tarfile.HeaderError, OSError):
-            return False
+        return _begins_archive(file)
+
+
+def _is_remote_archive(fetched: RemoteFile, _stop: Stop) -> bool:
+    return _begins_archive(fetched.file)
+
+
+def _begins_archive(file: IO[bytes]) -> bool:
+    try:
+        file.seek(0)
+        content = decompress.open_stream(file, lambda _: None)
+        block = content.read(tarfile.BLOCKSIZE)
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except (*decompress.ERRORS, tarfile.HeaderError, OSError):
+        return False
     return True
+
+
+def _extract_file(root: Path, step: AddStep, url: Url, fetched: RemoteFile, stop: Stop) -> None:
+    copying.make_directory(root, step.destination)
+    fd = inroot.open_in_root(root, step.destination, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fetched.file.seek(0)
+        archive.extract(fetched.file, fd, url.name or "the archive", lambda _: stop.check())
+    finally:
+        os.close(fd)
 
 
 def _extract(root: Path, step: AddStep, selection: Selection, source: Source, stop: Stop) -> None:
@@ -113,8 +140,20 @@ def _write(root: Path, step: AddStep, url: Url, fetched: RemoteFile) -> None:
             os.lseek(source, 0, os.SEEK_SET)
             filedata.copy_data(source, fd, os.fstat(source))
             os.fchown(fd, *owner)
-            os.fchmod(fd, _MODE if step.chmod is None else step.chmod)
+            os.fchmod(
+                fd, _MODE if step.chmod is None else modes.applied(step.chmod, 0o100000 | _MODE)
+            )
         finally:
             os.close(fd)
     except OSError as error:
         raise oserrors.explain(error, f"'{path}' cannot be written in the image") from error
+
+
+async def add_tree(root: Path, step: AddStep, tree: Context) -> None:
+    """Copy a whole tree into the destination; it belongs to root, or to whom ``--chown`` names.
+
+    Raises:
+        InvalidInput, HostUnavailable: as :func:`copying.copy`.
+    """
+    taken = (await tree.select(["."])).without(step.exclude)
+    await copying.copy(root, replace(step, sources=(".",), files=()), taken)

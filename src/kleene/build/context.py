@@ -8,6 +8,7 @@ of what one COPY takes; copying it later gives just that or a ``Conflict``. Both
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import errno
 import functools
@@ -119,8 +120,11 @@ class Context:
                 hint=self._similar(name) or "name the Dockerfile by -f, relative to the context",
             ) from error
 
-    async def select(self, sources: Sequence[str]) -> Selection:
+    async def select(self, sources: Sequence[str], pivots: Sequence[int] = ()) -> Selection:
         """What a COPY with these sources takes: literal paths or patterns, relative to the context.
+
+        Args:
+            pivots: for ``--parents``, of each source the number of components that are not copied with it.
 
         Raises:
             InvalidInput: a source is not in the context, leads out of it, or is malformed; or
@@ -129,7 +133,11 @@ class Context:
         """
 
         def work(stop: Stop) -> Selection:
-            found = [s for pattern in sources for s in self._expand(pattern, stop)]
+            found = [
+                source
+                for number, pattern in enumerate(sources)
+                for source in self._expand(pattern, stop, pivots[number] if pivots else None)
+            ]
             return Selection(self._root, tuple(found), self._digests, owners=bool(self._image))
 
         return await in_thread(work)
@@ -178,7 +186,11 @@ class Context:
                 raise FileNotFoundError(error.errno, error.strerror, path) from error
             raise oserrors.explain(error, f"'{path}' cannot be opened") from error
 
-    def _expand(self, source: str, stop: Stop) -> Iterator[Source]:
+    def _expand(self, source: str, stop: Stop, pivot: int | None = None) -> Iterator[Source]:
+        for found in self._found(source, stop):
+            yield found if pivot is None else self._with_parents(found, pivot)
+
+    def _found(self, source: str, stop: Stop) -> Iterator[Source]:
         path = _clean(source)
         if not patterns.is_pattern(path):
             yield self._source(path, stop)
@@ -188,10 +200,25 @@ class Context:
             if not self._ignore.excludes(name):
                 yield self._source(name, stop)
 
+    def _with_parents(self, source: Source, pivot: int) -> Source:
+        """A source that keeps the directories above it, from the pivot on."""
+        parts = source.path.split("/")
+        placed = "/".join(parts[pivot:])
+        if not placed:
+            return source
+        above = []
+        for end in range(pivot + 1, len(parts)):
+            status = inroot.stat(self._root, "/".join(parts[:end]), follow=False)
+            above.append((Entry("/".join(parts[:end]), status), "/".join(parts[pivot:end])))
+        return dataclasses.replace(source, placed=placed, above=tuple(above))
+
     def _glob(self, pattern: str) -> list[str]:
         """The paths that match, sorted. Directories on the way may be links that stay inside."""
         found = [""]
         for part in pattern.split("/"):
+            if part == "**":
+                found = [below for directory in found for below in self._directories(directory)]
+                continue
             matches = patterns.component(part).match
             found = [
                 posixpath.join(directory, name)
@@ -200,6 +227,11 @@ class Context:
                 if matches(name)
             ]
         return found
+
+    def _directories(self, top: str) -> list[str]:
+        """A directory and all below it; links are not followed."""
+        entries = walk(self._root, top)
+        return [entry.path for entry in entries if stat.S_ISDIR(entry.stat.st_mode)]
 
     def _names(self, directory: str) -> list[str]:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from kleene.build import modes
 from kleene.build.selection import Selection
 from kleene.build.steps import CopyStep, WorkdirStep
 from kleene.errors import InvalidInput
@@ -75,7 +76,7 @@ def _write_files(root: Path, step: CopyStep, owner: Owner) -> None:
     directory = step.into_directory or is_directory(root, path)
     # As for all that COPY makes, --chown counts for directories on the way too.
     make_directory(root, path if directory else path.rpartition("/")[0] or "/", *owner)
-    mode = 0o644 if step.chmod is None else step.chmod
+    mode = 0o644 if step.chmod is None else modes.applied(step.chmod, 0o100644)
     for file in step.files:
         target = f"{path.rstrip('/')}/{file.name}" if directory else path
         try:

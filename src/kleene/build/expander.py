@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from kleene.build.modes import Mode, is_symbolic
 from kleene.build.scope import Scope
 from kleene.dockerfile.excerpt import quoted
 from kleene.dockerfile.expand import expand
@@ -50,11 +51,14 @@ class Expander:
             )
         return user
 
-    def mode(self, word: Word) -> int | None:
-        """Permission bits; ``None`` if nothing is left of the word."""
+    def mode(self, word: Word) -> Mode | None:
+        """Permission bits, or what to change in them; ``None`` if nothing is left of the word."""
         mode = self.expand(word)
         if not mode:
             return None
+        if is_symbolic(mode):
+            return mode
         if _MODE.fullmatch(mode) is None:
-            raise word.error(f"{quoted(mode)} is not an octal mode", "write it like --chmod=0755")
+            hint = "write it like --chmod=0755 or --chmod=u=rwX,go=rX"
+            raise word.error(f"{quoted(mode)} is not a mode", hint)
         return int(mode, 8)

@@ -35,3 +35,9 @@ def in_context(pattern: str) -> str:
         elif part not in ("", "."):
             parts.append(part)
     return "/".join(parts) or "."
+
+
+def pivot_of(pattern: str) -> int:
+    """How many components of a source come before ``/./``, which says from where on parents are copied."""
+    above, pivot, _ = pattern.partition("/./")
+    return len([part for part in join("/", above).split("/") if part]) if pivot else 0

@@ -8,10 +8,24 @@ import urllib.parse
 from kleene.build.steps import Url
 from kleene.dockerfile.excerpt import quoted
 from kleene.dockerfile.words import Word
+from kleene.errors import InvalidInput
+from kleene.host.giturl import GitUrl, is_git, parse
 
 CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 
-_GIT = re.compile(r"git@|(?:git|ssh)://|https?://[^#]*\.git(?:#|\Z)")
+
+def repository(word: Word, text: str) -> GitUrl | None:
+    """The git repository that a source is; ``None`` if it is something else.
+
+    Raises:
+        DockerfileError: nothing can be fetched from there.
+    """
+    if not is_git(text):
+        return None
+    try:
+        return parse(text)
+    except InvalidInput as error:
+        raise word.error(error.message, error.hint) from None
 
 
 def remote(word: Word, text: str) -> Url | None:
@@ -20,11 +34,6 @@ def remote(word: Word, text: str) -> Url | None:
     Raises:
         DockerfileError: nothing can be fetched from there.
     """
-    if _GIT.match(text):
-        raise word.error(
-            "ADD of a git repository is not supported yet",
-            "clone it into the context, or in a RUN",
-        )
     if not text.lower().startswith(("http://", "https://")):
         return None
     try:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import posixpath
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+from kleene.build import modes
 from kleene.build.digests import FileDigests, tree_digest
+from kleene.build.modes import Mode
+from kleene.contexts.ignore import Ignore
 from kleene.errors import InvalidInput
 from kleene.host import inroot, oserrors
 from kleene.host.copytree import Owner, copy_entries
@@ -25,12 +29,27 @@ class Source:
         name: the file's name in a destination directory.
         path: in the context, without links; ``""`` is the context itself.
         entries: a directory comes first, then what is in it; of a file, the file alone.
+        placed: where it goes below the destination, with ``--parents``; ``""`` without.
+        above: then, the directories above it, each with where it goes.
     """
 
     name: str
     path: str
     entries: tuple[Entry, ...]
     is_directory: bool
+    placed: str = ""
+    above: tuple[tuple[Entry, str], ...] = ()
+
+    def without(self, ignore: Ignore) -> Source | None:
+        """The source without what is left out; ``None`` if that is all of it."""
+        if not self.is_directory:
+            left_out = ignore.excludes(self.name) or ignore.excludes(self.placed or self.path)
+            return None if left_out else self
+        start = len(self.path) + 1 if self.path else 0
+        top, *inside = self.entries
+        prefix = f"{self.placed}/" if self.placed else ""
+        kept = [e for e in inside if not ignore.excludes(prefix + e.path[start:])]
+        return replace(self, entries=(top, *kept))
 
 
 @dataclass(frozen=True)
@@ -48,6 +67,19 @@ class Selection:
     owners: bool = False
     lines: list[bytes] = field(default_factory=list, repr=False, compare=False)
 
+    def without(self, exclude: Sequence[str]) -> Selection:
+        """The selection without what these patterns match, each seen from its source.
+
+        Raises:
+            InvalidInput: a pattern is malformed.
+        """
+        if not exclude:
+            return self
+        ignore = Ignore.parse("\n".join(exclude), "--exclude")
+        found = (source.without(ignore) for source in self.sources)
+        kept = tuple(source for source in found if source is not None)
+        return replace(self, sources=kept, lines=[])
+
     async def digest(self) -> str:
         """SHA-256 in hex over all that is taken, as it arrives in the image: names, types, modes, contents.
 
@@ -63,7 +95,7 @@ class Selection:
         *,
         directory: bool,
         owner: Owner | None = (0, 0),
-        mode: int | None = None,
+        mode: Mode | None = None,
     ) -> None:
         """Copy into an image by Docker's rules.
 
@@ -96,6 +128,8 @@ class Selection:
         self.lines.clear()
         for source in self.sources:
             name = b"" if source.is_directory else os.fsencode(source.name)
+            if source.placed:
+                name = os.fsencode(f"/{source.placed}")
             total.update(b"%d %d\n%b" % (source.is_directory, len(name), name))
             entries = stop.watched(source.entries)
             try:
@@ -114,7 +148,7 @@ class Selection:
         root: int,
         path: str,
         directory: bool,
-        looks: tuple[Owner | None, int | None],
+        looks: tuple[Owner | None, Mode | None],
         stop: Stop,
     ) -> None:
         owner, mode = looks
@@ -127,23 +161,27 @@ class Selection:
                     f"{len(self.sources)} sources cannot become the one file '{path}'",
                     hint=f"write a '/' at the end of a destination directory: '{path}/'",
                 )
-            into = into or any(source.is_directory for source in self.sources)
+            into = into or any(source.is_directory or source.placed for source in self.sources)
             wanted = path if into else posixpath.dirname(path)
             made = inroot.make_dirs(root, wanted, 0o755, *(owner or (0, 0)))
         except OSError as error:
             raise oserrors.explain(error, f"'{path}' cannot be made in the image") from error
         # As in BuildKit, the first directory that becomes a path not written as one gives it its own look.
         fresh = bool(made) and not directory
+        change = None if mode is None else functools.partial(modes.applied, mode)
         for source in self.sources:
             # One at a time: what two of them have in common by hard links becomes two files.
             items = stop.watched(_placed(source, path, into=into, fresh=fresh))
-            copy_entries(self.root, items, root, owner=owner, mode=mode)
+            copy_entries(self.root, items, root, owner=owner, mode=change)
             fresh = False
 
 
 def _placed(source: Source, path: str, *, into: bool, fresh: bool) -> Iterator[tuple[Entry, str]]:
     """Every entry with its path in the image. ``fresh``: the destination gets the source's own mode."""
     base = path.rstrip("/")
+    if source.placed:
+        yield from _with_parents(source, base)
+        return
     if not source.is_directory:
         yield source.entries[0], f"{base}/{source.name}" if into else path
         return
@@ -153,6 +191,13 @@ def _placed(source: Source, path: str, *, into: bool, fresh: bool) -> Iterator[t
         yield top, path
     for entry in inside:
         yield entry, f"{base}/{entry.path[start:]}"
+
+
+def _with_parents(source: Source, base: str) -> Iterator[tuple[Entry, str]]:
+    for entry, place in source.above:
+        yield entry, f"{base}/{place}"
+    for entry in source.entries:
+        yield entry, f"{base}/{source.placed}{entry.path[len(source.path) :]}"
 
 
 def _is_directory(root: int, path: str) -> bool:

@@ -29,6 +29,7 @@ from kleene.build.stage_plan import Place, StagePlan
 from kleene.build.steps import AddStep, CopyStep, RunStep, Step, Url, WorkdirStep, step_key
 from kleene.dockerfile.source import DockerfileError, Source, located
 from kleene.errors import InvalidInput, KleeneError
+from kleene.host.giturl import GitUrl
 from kleene.metadata.images import ImageStore, InstructionRecord, SnapshotRecord
 from kleene.runtime.driver import Output, ProcessSpec
 from kleene.storage.driver import Snapshot, StorageDriver
@@ -51,6 +52,16 @@ Fetch = Callable[[str], Awaitable[RemoteFile]]
 """Fetches what is at a URL."""
 
 
+class Repositories(Protocol):
+    """Git repositories, for ADD."""
+
+    async def commit(self, repository: GitUrl) -> str:
+        """What decides the files: the commit, or the part of its id that the user wrote."""
+        ...
+
+    def fetched(self, repository: GitUrl) -> AbstractAsyncContextManager[Context]: ...
+
+
 class Mounts(Protocol):
     """The files in the mounts of RUN."""
 
@@ -62,12 +73,24 @@ class Mounts(Protocol):
 class Origins(Protocol):
     """The files of snapshots, for ``COPY --from``."""
 
-    async def digest(self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]) -> str:
+    async def digest(
+        self,
+        snapshot: SnapshotRecord,
+        name: str,
+        sources: tuple[str, ...],
+        pivots: tuple[int, ...] = (),
+        exclude: tuple[str, ...] = (),
+    ) -> str:
         """:meth:`Selection.digest` of what these sources take; ``name``: what the user calls the snapshot."""
         ...
 
     async def select(
-        self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]
+        self,
+        snapshot: SnapshotRecord,
+        name: str,
+        sources: tuple[str, ...],
+        pivots: tuple[int, ...] = (),
+        exclude: tuple[str, ...] = (),
     ) -> Selection: ...
 
 
@@ -121,6 +144,7 @@ class Workshop:
     context: Context
     origins: Origins
     mounts: Mounts
+    repositories: Repositories
     fetch: Fetch
     source: Source
     emit: Emit
@@ -397,7 +421,7 @@ class Solver:
 
     async def _add(self, step: AddStep) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
-        taken = await self._shop.context.select(step.sources)
+        taken = (await self._shop.context.select(step.sources)).without(step.exclude)
         async with contextlib.AsyncExitStack() as files:
             fetched: list[tuple[Url, RemoteFile]] = []
 
@@ -411,24 +435,29 @@ class Solver:
             if step.checksum is None:
                 await fetch()
             digests = [step.checksum or "", *(file.digest for _, file in fetched)]
-            self._change_key(step, " ".join([await taken.digest(), *digests]))
+            commits = [await self._shop.repositories.commit(repo) for repo in step.repositories]
+            self._change_key(step, " ".join([await taken.digest(), *digests, *commits]))
 
             async def work() -> None:
                 if step.checksum is not None:
                     await fetch()
                     _check(fetched[0][1], step.checksum)
                 await adding.add(root, step, taken, fetched)
+                for repo in step.repositories:
+                    async with self._shop.repositories.fetched(repo) as tree:
+                        await adding.add_tree(root, step, tree)
 
             return await self._made(step, work, taken)
 
     async def _copy(self, step: CopyStep) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
         if step.origin is None:
-            taken = await self._shop.context.select(step.sources)
+            taken = await self._shop.context.select(step.sources, step.pivots)
+            taken = taken.without(step.exclude)
             self._change_key(step, await taken.digest())
             return await self._made(step, lambda: copying.copy(root, step, taken), taken)
         name = f"stage {step.origin}" if isinstance(step.origin, int) else step.origin
-        files = (self._shop.states[step.origin], name, step.sources)
+        files = (self._shop.states[step.origin], name, step.sources, step.pivots, step.exclude)
         self._change_key(step, await self._shop.origins.digest(*files))
 
         async def copy() -> None:

@@ -10,9 +10,10 @@ from typing import NamedTuple, cast
 from kleene.build.commands import argv, check_size
 from kleene.build.config import Configuration, ImageConfig
 from kleene.build.expander import Expander
+from kleene.build.modes import Mode
 from kleene.build.mounts import MountPlanner
-from kleene.build.paths import in_context, is_directory, join
-from kleene.build.remote import CHECKSUM, remote
+from kleene.build.paths import in_context, is_directory, join, pivot_of
+from kleene.build.remote import CHECKSUM, remote, repository
 from kleene.build.scope import Scope
 from kleene.build.stages import StageNode
 from kleene.build.steps import (
@@ -26,6 +27,7 @@ from kleene.build.steps import (
     Step,
     WorkdirStep,
 )
+from kleene.contexts.ignore import Ignore
 from kleene.dockerfile.document import Dockerfile, Stage, read_trigger
 from kleene.dockerfile.excerpt import quoted
 from kleene.dockerfile.expand import expand
@@ -42,6 +44,8 @@ from kleene.dockerfile.instructions import (
 )
 from kleene.dockerfile.source import Range, Source
 from kleene.dockerfile.words import Word
+from kleene.errors import InvalidInput
+from kleene.host.giturl import GitUrl, is_commit
 
 MAX_ENVIRONMENT = 1 << 20
 """Bytes of a whole environment; execve(2) allows a quarter of the stack limit for it and the arguments."""
@@ -53,8 +57,9 @@ class _Where(NamedTuple):
     destination: str
     into_directory: bool
     chown: str | None
-    chmod: int | None
+    chmod: Mode | None
     files: tuple[InlineFile, ...]
+    exclude: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -268,25 +273,43 @@ class StagePlanner:
             *self._head(copy),
             sources=sources,
             origin=self._origin(copy.origin),
+            pivots=self._pivots(copy) if copy.parents else (),
             **self._where(copy)._asdict(),
         )
 
     def _add(self, add: Add) -> AddStep:
-        urls, sources = [], []
-        for word in add.sources:
-            if isinstance(word, Word):
-                url = remote(word, self._words.expand(word))
-                if url is None:
-                    sources.append(self._source(word, True))
-                else:
-                    urls.append(url)
+        urls, sources, repositories = [], [], []
+        for word in (word for word in add.sources if isinstance(word, Word)):
+            text = self._words.expand(word)
+            if (found := repository(word, text)) is not None:
+                repositories.append(self._repository(add, found))
+            elif (url := remote(word, text)) is not None:
+                urls.append(url)
+            else:
+                sources.append(self._source(word, True))
         return AddStep(
             *self._head(add),
             sources=tuple(sources),
             urls=tuple(urls),
-            checksum=self._checksum(add, len(urls)),
+            checksum=self._checksum(add, len(urls)) if not repositories else None,
+            repositories=tuple(repositories),
+            unpack=add.unpack,
             **self._where(add)._asdict(),
         )
+
+    def _repository(self, add: Add, found: GitUrl) -> GitUrl:
+        """With what the flags say of it; the URL's own word goes first."""
+        if found.keep_git_dir is None:
+            found = replace(found, keep_git_dir=add.keep_git_dir)
+        if add.checksum is None:
+            return found
+        text = self._words.expand(add.checksum)
+        if not is_commit(text) or len(add.sources) != 1:
+            raise add.checksum.error(
+                f"{quoted(text)} is not the commit of one git repository",
+                "write --checksum= and the commit, 7 digits or more, in an ADD for each repository",
+            )
+        return replace(found, checksum=text)
 
     def _checksum(self, add: Add, urls: int) -> str | None:
         if add.checksum is None:
@@ -301,8 +324,6 @@ class StagePlanner:
         return text
 
     def _where(self, copy: Copy | Add) -> _Where:
-        for word in copy.exclude:
-            raise word.error("'--exclude' is not supported yet")
         files = tuple(self._inline(s) for s in copy.sources if isinstance(s, Heredoc))
         written = self._words.not_empty(copy.destination, "the destination")
         if len(copy.sources) > 1 and not is_directory(written):
@@ -316,7 +337,21 @@ class StagePlanner:
             None if copy.chown is None else self._words.user(copy.chown),
             None if copy.chmod is None else self._words.mode(copy.chmod),
             files,
+            tuple(self._pattern(word) for word in copy.exclude),
         )
+
+    def _pivots(self, copy: Copy) -> tuple[int, ...]:
+        """What comes before a ``/./`` in a source is not copied with it."""
+        words = (word for word in copy.sources if isinstance(word, Word))
+        return tuple(pivot_of(self._words.expand(word)) for word in words)
+
+    def _pattern(self, word: Word) -> str:
+        text = self._words.expand(word)
+        try:
+            Ignore.parse(text, "--exclude")
+        except InvalidInput as error:
+            raise word.error(f"{quoted(text)} is not a pattern", error.hint) from None
+        return text
 
     def _origin(self, word: Word | None) -> int | str | None:
         if word is None:

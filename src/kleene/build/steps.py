@@ -11,8 +11,10 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from kleene.build.modes import Mode
 from kleene.build.mounts import RunMount
 from kleene.dockerfile.source import Range
+from kleene.host.giturl import GitUrl
 
 NetworkMode = Literal["default", "none", "host"]
 
@@ -99,25 +101,31 @@ class CopyStep(Step):
         destination: absolute and clean.
         into_directory: the destination was written as a directory: with a ``/`` at its end.
         chown: ``USER[:GROUP]``, to be looked up in the image; ``None`` is root.
-        chmod: mode for all that is copied; ``None`` keeps each its own.
+        chmod: mode for all that is copied, or a change of it; ``None`` keeps each its own.
         origin: the index of the stage, or the reference of the image, to copy from; ``None`` is the context.
             What comes from there keeps its owners.
+        exclude: patterns of what is left out, as in ``.dockerignore``, seen from each source.
+        pivots: with ``--parents``, how many components of each source are above the directories that are
+            copied with it.
     """
 
     sources: tuple[str, ...]
     destination: str
     into_directory: bool
     chown: str | None = None
-    chmod: int | None = None
+    chmod: Mode | None = None
     files: tuple[InlineFile, ...] = ()
     origin: int | str | None = None
+    exclude: tuple[str, ...] = ()
+    pivots: tuple[int, ...] = ()
 
     def canonical(self) -> str:
         files = [(file.name, file.content) for file in self.files]
         where = [self.sources, files, self.destination, self.into_directory]
         # Not which: the digest of what is copied says all of it.
         elsewhere = self.origin is not None
-        return json.dumps(["COPY", *where, self.chown, self.chmod, elsewhere])
+        more = [self.exclude, self.pivots] if self.exclude or self.pivots else []
+        return json.dumps(["COPY", *where, self.chown, self.chmod, elsewhere, *more])
 
 
 @dataclass(frozen=True)
@@ -135,14 +143,23 @@ class AddStep(CopyStep):
     Attributes:
         urls: they come after the files of the context.
         checksum: ``sha256:HEX`` that the one URL must have; ``None`` takes what comes.
+        repositories: git repositories; their files come last.
+        unpack: whether archives are extracted; ``None``: those of the context are, those of servers not.
     """
 
     urls: tuple[Url, ...] = ()
     checksum: str | None = None
+    repositories: tuple[GitUrl, ...] = ()
+    unpack: bool | None = None
 
     def canonical(self) -> str:
         urls = [(url.url, url.name) for url in self.urls]
-        return json.dumps(["ADD", super().canonical(), urls])
+        said: list[object] = ["ADD", super().canonical(), urls]
+        if self.repositories or self.unpack is not None:
+            # Which commit is in the digest, and not by which name or server.
+            kept = [(repo.subdir, repo.keep_git_dir, repo.submodules) for repo in self.repositories]
+            said += [kept, self.unpack]
+        return json.dumps(said)
 
 
 @dataclass(frozen=True)

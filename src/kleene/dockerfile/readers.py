@@ -153,7 +153,7 @@ def _warn_of_json(text: Word, what: str, reading: Reading) -> None:
 
 
 def _copy(statement: Statement, reading: Reading) -> Copy:
-    known = {"switches": ("link",), "repeated": ("exclude",)}
+    known = {"switches": ("link", "parents"), "repeated": ("exclude",)}
     flags = read_flags(statement, "chown", "chmod", "from", **known)
     owner, mode, origin = (flags.get(name) for name in ("chown", "chmod", "from"))
     excluded, parents = repeated_flag(statement, "exclude"), bool(is_on(flags, "parents"))
@@ -161,7 +161,7 @@ def _copy(statement: Statement, reading: Reading) -> Copy:
 
 
 def _add(statement: Statement, reading: Reading) -> Add:
-    known = {"switches": ("link",), "repeated": ("exclude",)}
+    known = {"switches": ("link", "keep-git-dir", "unpack"), "repeated": ("exclude",)}
     flags = read_flags(statement, "chown", "chmod", "checksum", **known)
     owner, mode, checksum = (flags.get(name) for name in ("chown", "chmod", "checksum"))
     excluded = repeated_flag(statement, "exclude")

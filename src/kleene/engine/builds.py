@@ -28,12 +28,13 @@ from kleene.dockerfile.source import DockerfileError, Source
 from kleene.engine import checks, lookup, making, resumed
 from kleene.engine.build_caches import BuildCaches
 from kleene.engine.build_container import Services
-from kleene.engine.build_mounts import BuildMounts
+from kleene.engine.build_mounts import DIRECTORY, BuildMounts
 from kleene.engine.build_stages import Stages
 from kleene.engine.contexts import Contexts, Place
 from kleene.engine.core import Core
 from kleene.engine.download import open_url
 from kleene.engine.origins import Digests, Origins
+from kleene.engine.repositories import Repositories
 from kleene.errors import KleeneError, NotFound
 from kleene.host import oserrors
 from kleene.host.threads import Stop, in_thread
@@ -108,6 +109,9 @@ class Builds:
                 context=context,
                 origins=origins,
                 mounts=mounts,
+                repositories=Repositories(
+                    self._core.platform.root / DIRECTORY, config.ssh.get("default")
+                ),
                 fetch=self._fetch,
                 source=dockerfile.source,
                 emit=_quiet(emit) if config.quiet else emit,

@@ -20,8 +20,8 @@ from kleene.storage.driver import Snapshot
 
 _KEPT = 10_000
 
-Digests = dict[tuple[str, tuple[str, ...]], str]
-"""By snapshot and sources."""
+Digests = dict[tuple[str, tuple[str, ...], tuple[int, ...], tuple[str, ...]], str]
+"""By snapshot, sources, and what ``--parents`` and ``--exclude`` make of these."""
 
 
 class Origins(contextlib.AsyncExitStack):
@@ -34,26 +34,40 @@ class Origins(contextlib.AsyncExitStack):
         self._contexts: dict[str, Context] = {}
         self._lock = asyncio.Lock()
 
-    async def digest(self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]) -> str:
+    async def digest(
+        self,
+        snapshot: SnapshotRecord,
+        name: str,
+        sources: tuple[str, ...],
+        pivots: tuple[int, ...] = (),
+        exclude: tuple[str, ...] = (),
+    ) -> str:
         """The digest of what these sources take.
 
         Raises:
             InvalidInput: a source is not there.
         """
-        key = snapshot.id, sources
+        key = snapshot.id, sources, pivots, exclude
         if key not in self._digests:
             if len(self._digests) >= _KEPT:
                 self._digests.clear()
-            self._digests[key] = await (await self.select(snapshot, name, sources)).digest()
+            self._digests[key] = await (
+                await self.select(snapshot, name, sources, pivots, exclude)
+            ).digest()
         return self._digests[key]
 
     async def select(
-        self, snapshot: SnapshotRecord, name: str, sources: tuple[str, ...]
+        self,
+        snapshot: SnapshotRecord,
+        name: str,
+        sources: tuple[str, ...],
+        pivots: tuple[int, ...] = (),
+        exclude: tuple[str, ...] = (),
     ) -> Selection:
         """What these sources take; ``name``: what the user calls the snapshot."""
         async with self._lock:  # several stages may ask for the same
             context = await self._context(snapshot, name)
-        return await context.select(sources)
+        return (await context.select(sources, pivots)).without(exclude)
 
     async def root(self, snapshot: SnapshotRecord, name: str) -> Path:
         """Where its files are on the host. Nobody may write to them."""

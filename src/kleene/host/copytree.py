@@ -58,7 +58,7 @@ def copy_entries(
     target: inroot.Root,
     *,
     owner: Owner | None = (0, 0),
-    mode: int | None = None,
+    mode: Callable[[int], int] | None = None,
 ) -> None:
     """Copy entries of a walk of ``source`` to paths in ``target``; blocking, for a thread.
 
@@ -68,7 +68,7 @@ def copy_entries(
     Args:
         entries: each with its path in the target.
         owner: of all that is copied; ``None`` keeps the source's.
-        mode: permission bits of all files and directories; ``None`` keeps the source's.
+        mode: gives the permission bits of a file or directory from its ``st_mode``; ``None`` keeps them.
 
     Raises:
         InvalidInput, Conflict, HostUnavailable: see :func:`copy_tree`.
@@ -86,8 +86,14 @@ def copy_entries(
 class _Copier:
     """One copy: its open directories, the hard links seen, the directories that still need their times."""
 
-    def __init__(self, source: int, target: int, owner: Owner | None, mode: int | None) -> None:
-        self._target, self._owner, self._mode = target, owner, mode
+    def __init__(
+        self,
+        source: int,
+        target: int,
+        owner: Owner | None,
+        mode: Callable[[int], int] | None,
+    ) -> None:
+        self._target, self._owner, self._mode = target, owner, mode or stat.S_IMODE
         self._from, self._to = Files(source), LastDirectory()
         self._links: dict[tuple[int, int], str] = {}
         self._directories: list[tuple[str, int]] = []
@@ -208,7 +214,7 @@ class _Copier:
             os.close(fd)
 
     def _mode_of(self, entry: Entry) -> int:
-        return stat.S_IMODE(entry.stat.st_mode) if self._mode is None else self._mode
+        return self._mode(entry.stat.st_mode)
 
     def _set_owner_and_mode(self, fd: int, entry: Entry) -> None:
         """What is so already is left alone: looking costs a tenth of a change."""

@@ -1,0 +1,48 @@
+"""Git repositories that a build adds: fetched into a directory of their own, for one step."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from kleene.build.context import Context
+from kleene.host import git
+from kleene.host.giturl import GitUrl
+
+
+class Repositories:
+    """Args: ``directory``: where they are kept meanwhile; ``agent``: socket of the SSH agent to use."""
+
+    def __init__(self, directory: Path, agent: str | None) -> None:
+        self._directory = directory
+        self._agent = None if agent is None else Path(agent)
+
+    async def commit(self, repository: GitUrl) -> str:
+        """The commit that is meant now; the text itself if it is the beginning of a commit's id.
+
+        Raises:
+            NotFound, Conflict, HostUnavailable: as :func:`git.resolve`.
+        """
+        resolved = await git.resolve(repository, agent=self._agent)
+        return repository.ref if resolved is None else resolved.commit
+
+    @contextlib.asynccontextmanager
+    async def fetched(self, repository: GitUrl) -> AsyncIterator[Context]:
+        """Its files, as long as the block lasts.
+
+        Raises:
+            InvalidInput, NotFound, Conflict, HostUnavailable: as :func:`git.fetch`.
+        """
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        into = Path(tempfile.mkdtemp(dir=self._directory))
+        try:
+            found = await git.fetch(repository, into, agent=self._agent)
+            await asyncio.to_thread(into.chmod, 0o755)
+            with await asyncio.to_thread(Context.of_image, found.path, repository.shown) as tree:
+                yield tree
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, into, True))
