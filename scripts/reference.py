@@ -18,7 +18,7 @@ import click
 from scripts import async_client, status
 
 from kleene import __version__
-from kleene.cli.command import Command, LazyGroup
+from kleene.cli.command import Command, CommandWithVerbs, LazyGroup
 from kleene.cli.main import SHORTCUTS, root
 from kleene.daemon.app import create_app
 from kleene.daemon.main import parser as kleened_parser
@@ -72,6 +72,8 @@ def children(command: click.Command) -> Iterator[tuple[str, click.Command]]:
             found = command.get_command(context, name)
             if found is not None and not (command is root and _is_grouped(name)):
                 yield name, found
+    elif isinstance(command, CommandWithVerbs):
+        yield from ((name, command.verb(name)) for name in command.verbs)
 
 
 def _is_grouped(name: str) -> bool:
@@ -91,6 +93,9 @@ def commands(path: str = "klee", command: click.Command = root) -> dict[str, cli
             inner = command.get_command(context, name)
             if inner is not None:
                 found |= commands(f"{path} {name}", inner)
+    elif isinstance(command, CommandWithVerbs):
+        for name in command.verbs:
+            found |= commands(f"{path} {name}", command.verb(name))
     return found
 
 

@@ -61,7 +61,7 @@ class Api:
         return answer
 
     def _check(self, method: str, path: str, answer: httpx.Response) -> None:
-        operation = self._operation(method, path)
+        operation = self._operation(method, path.partition("?")[0])
         described = operation["responses"].get(str(answer.status_code))
         assert described is not None, f"{method} {path} -> {answer.status_code}: {answer.text}"
         if "content" not in described:

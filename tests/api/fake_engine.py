@@ -6,12 +6,12 @@ Lasts for one test. Errors are the real ones, so that the API maps what it will 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 import msgspec
 
-from kleene.build.events import Emit
+from kleene.build.events import Emit, OutputWritten
 from kleene.errors import Conflict, InvalidInput, KleeneError, NotFound
 from kleene.names import new_id
 from kleene.runtime.driver import Output
@@ -29,6 +29,7 @@ from kleene.schemas.containers import (
 from kleene.schemas.contexts import ContextOffer
 from kleene.schemas.events import Event, EventsConfig
 from kleene.schemas.execs import AttachConfig, ExecConfig, ExecInfo
+from kleene.schemas.history import BisectConfig, Blame, HistoryStep, StateChange
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
 from kleene.schemas.networks import (
@@ -39,6 +40,14 @@ from kleene.schemas.networks import (
     NetworkInspect,
 )
 from kleene.schemas.secrets import Config, ConfigInspect, Secret, StoredFileConfig
+from kleene.schemas.space import (
+    HeldObject,
+    ImageSize,
+    KindUsage,
+    PrunePlan,
+    SnapshotSize,
+    SystemUsage,
+)
 from kleene.schemas.system import Info
 from kleene.schemas.volumes import (
     Volume,
@@ -100,9 +109,6 @@ class FakeImages:
     async def remove(self, ref: str, /) -> str:
         return self.held.pop(self.find(ref).id).id
 
-    async def prune(self, all: bool, /) -> Ids:  # noqa: A002
-        return [*self.held] if all else []
-
     async def create(self, config: ImageCreateConfig, emit: Emit, /) -> str:
         return await self._make(config, emit)
 
@@ -117,6 +123,108 @@ class FakeImages:
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+
+
+class FakeSpace:
+    def __init__(self, images: FakeImages) -> None:
+        self.images = images
+        self.asked: list[tuple[str, bool, str, Collection[str] | None]] = []
+
+    async def usage(self) -> SystemUsage:
+        kind = KindUsage(
+            kind="images", count=1, active=0, own=1, prunable=1, objects=[self._held("web")]
+        )
+        return SystemUsage(kinds=[kind], own=1, prunable=1, free=9)
+
+    def _held(self, name: str) -> HeldObject:
+        return HeldObject(
+            kind="image", id=new_id(), name=name, used=CREATED, own=1, size=2, prunable=True
+        )
+
+    async def of_image(self, ref: str, /) -> ImageSize:
+        self.images.find(ref)
+        return ImageSize(own=1, shared=2, size=3, snapshots=[SnapshotSize("c069e69af8cf", 0, 3)])
+
+    async def plan_images(self, *, every: bool, until: str = "") -> PrunePlan:
+        self.asked.append(("plan images", every, until, None))
+        return PrunePlan([self._held("web")], 1)
+
+    async def plan_cache(self, *, every: bool, until: str = "") -> PrunePlan:
+        self.asked.append(("plan cache", every, until, None))
+        return PrunePlan([], 0)
+
+    async def prune_images(
+        self, *, every: bool, until: str = "", only: Collection[str] | None = None
+    ) -> Ids:
+        self.asked.append(("images", every, until, only))
+        return [*self.images.held] if every else []
+
+    async def prune_cache(
+        self, *, every: bool, until: str = "", only: Collection[str] | None = None
+    ) -> Ids:
+        self.asked.append(("cache", every, until, only))
+        return ["c069e69af8cf"]
+
+
+class FakeHistory:
+    def __init__(self, images: FakeImages) -> None:
+        self.images = images
+
+    async def steps(self, ref: str, /) -> list[HistoryStep]:
+        self.images.find(ref)
+        step = HistoryStep(
+            number=1,
+            instruction="RUN true",
+            snapshot="c069e69af8cf",
+            before="",
+            kept=True,
+            failed=False,
+            cached=False,
+            reason="",
+            seconds=0.1,
+            size=None,
+            key="k",
+            stage=0,
+            stage_name="",
+            first_line=1,
+            last_line=1,
+            args=["true"],
+            user="",
+            workdir="/",
+            shell=[],
+            env=[],
+        )
+        return [step]
+
+    async def diff(self, older: str, newer: str, /) -> list[StateChange]:
+        self.images.find(older)
+        self.images.find(newer)
+        return [StateChange("added", "etc/passwd", None, 12)]
+
+    async def blame(self, ref: str, path: str, /) -> Blame:
+        made = self.images.find(ref)
+        return Blame(
+            path=path,
+            found=True,
+            image=made.id,
+            image_name="web:latest",
+            step=1,
+            instruction="RUN true",
+            snapshot="c069e69af8cf",
+            since=1,
+        )
+
+
+@dataclass
+class FakeFound:
+    message: str
+    snapshot: str
+
+
+class FakeBisect:
+    async def run(self, config: BisectConfig, emit: Emit, /) -> FakeFound:
+        await emit(OutputWritten(config.command[0].encode()))
+        return FakeFound("the command fails since step 2", "c069e69af8cf")
 
 
 class FakeContainers:
@@ -566,6 +674,9 @@ class FakeEngine:
         self.events = FakeEvents()
         self.secrets = FakeSecrets()
         self.configs = FakeConfigs()
+        self.space = FakeSpace(self.images)
+        self.history = FakeHistory(self.images)
+        self.bisect = FakeBisect()
         self.failure: KleeneError | None = None
 
     async def info(self) -> Info:

@@ -19,6 +19,7 @@ _STREAMS = {
     "/exec/start",
     "/images/build",
     "/images/create",
+    "/images/bisect",
     "/containers/{container_id}/logs",
     "/containers/{container_id}/attach",
     "/events",

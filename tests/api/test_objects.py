@@ -78,6 +78,29 @@ async def test_images_are_listed_and_pruned(api: Api, engine: FakeEngine) -> Non
     assert [each["id"] for each in await api.send("GET", "/images/list")] == ids
     assert await api.send("POST", "/images/prune", all="false") == []
     assert await api.send("POST", "/images/prune", all="true") == ids
+    assert (await api.send("GET", "/images/prune", all="true", until="7d"))["bytes"] == 1
+    await api.send("POST", "/images/prune", only="a,b")
+    assert engine.space.asked[-2:] == [
+        ("plan images", True, "7d", None),
+        ("images", False, "", ["a", "b"]),
+    ]
+
+
+async def test_what_builds_left_and_what_there_is_on_disk(api: Api) -> None:
+    assert await api.send("GET", "/builds/prune") == {"objects": [], "bytes": 0}
+    assert await api.send("POST", "/builds/prune", all="true") == ["c069e69af8cf"]
+    assert (await api.send("GET", "/df"))["free"] == 9
+
+
+async def test_the_past_of_images(api: Api) -> None:
+    (step,) = await api.send("GET", "/images/library/web/history")
+    assert step["number"] == 1
+    (change,) = await api.send("GET", "/images/diff", older="web", newer="library/web:latest")
+    assert change["path"] == "etc/passwd"
+    answer = await api.raw.get("/images/library/web/blame", params={"path": "/etc/passwd"})
+    assert answer.json()["step"] == 1
+    assert (await api.send("GET", "/images/web/inspect", size="true"))["size"]["own"] == 1
+    assert (await api.send("GET", "/images/web/inspect"))["size"] is None
 
 
 async def test_network_from_creation_to_removal(api: Api, engine: FakeEngine) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from kleene.cli.command import Command, LazyGroup
+from kleene.cli.command import Command, CommandWithVerbs, LazyGroup
 from kleene.cli.main import root
 from kleene.daemon.config import Config, Listener
 from kleene.runtime.jail_params import table
@@ -28,6 +28,9 @@ def commands(
             found = group.get_command(context, name)
             assert found is not None, f"'{path} {name}' is listed and cannot be loaded"
             yield from commands(found, f"{path} {name}")
+    elif isinstance(group, CommandWithVerbs):
+        for name in group.verbs:
+            yield from commands(group.verb(name), f"{path} {name}")
 
 
 COMMANDS = dict(commands())

@@ -10,7 +10,7 @@ import click
 
 from kleene.cli.arguments import build_arguments, container_config, endpoint
 from kleene.cli.buildcontext import choose_context
-from kleene.cli.command import UsageError, command
+from kleene.cli.command import CommandWithVerbs, UsageError
 from kleene.cli.grants import grant_options, grants
 from kleene.cli.options import container_options
 from kleene.cli.output import is_terminal, print_error
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
-@command(
+@click.command(
+    cls=CommandWithVerbs,
+    verbs={"shell": "buildshell:shell", "prune": "pruning:builds"},
     examples=(
         "klee build -t web:latest .",
         "klee build -f Dockerfile.debug --build-arg VERSION=1.4 .",
@@ -34,7 +36,7 @@ _INTERRUPTED = 130
         "klee build --from web:failed@3f2a -t web .",
         "klee build --resume web:failed -t web .",
         "klee build --secret id=token,src=token.txt --ssh default -t web .",
-    )
+    ),
 )
 @click.option("--tag", "-t", default="", metavar="NAME[:TAG]", help="Name of the image.")
 @click.option(
@@ -117,10 +119,10 @@ _INTERRUPTED = 130
 def build(session: Session, /, **options: Any) -> int:
     """Build an image from the Dockerfile and the files in PATH.
 
-    PATH is a directory; or '-' for standard input, which is a tar archive (compressed or not) or a
-    Dockerfile; or the URL of one of these, which kleened fetches. A kleened on another host gets of a
-    directory what it does not have. The container options configure the container that the image is built
-    in. Interrupting klee cancels the build.
+    PATH is a directory (write ./shell or ./prune if it is called so); or '-' for standard input, which is a
+    tar archive (compressed or not) or a Dockerfile; or the URL of one of these, which kleened fetches. A
+    kleened on another host gets of a directory what it does not have. The container options configure the
+    container that the image is built in. Interrupting klee cancels the build.
     """
     from kleene.cli.buildview import show_build
 

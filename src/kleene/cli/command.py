@@ -29,6 +29,43 @@ class Command(click.Command):
         write_examples(formatter, self.examples)
 
 
+class CommandWithVerbs(Command):
+    """A command that has a few others below it, where its first argument is the name of one.
+
+    Args:
+        verbs: for each of these names, where the command is: ``module:attribute``.
+    """
+
+    def __init__(self, *args: Any, verbs: Mapping[str, str], **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self.verbs = verbs
+
+    def verb(self, name: str) -> click.Command:
+        """Import the command of this name."""
+        module, _, attribute = self.verbs[name].partition(":")
+        command: click.Command = getattr(import_module(f"kleene.cli.{module}"), attribute)
+        return command
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """The context of the command that is meant."""
+        if args and args[0] in self.verbs:
+            name = f"{info_name} {args[0]}"
+            return self.verb(args[0]).make_context(name, args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, and the commands below."""
+        super().format_options(ctx, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, self.verb(n).get_short_help_str(70)) for n in self.verbs])
+
+
 class LazyGroup(click.Group):
     """A group that imports a command when it is named.
 

@@ -50,8 +50,16 @@ def run(session: Session, /, **options: Any) -> int:
 
     Without COMMAND, the image's command is started. The exit status is that of the process.
     """
+    return run_container(session, creation_config(options, os.environ), options)
+
+
+def run_container(session: Session, config: dict[str, Any], options: dict[str, Any]) -> int:
+    """Create a container of a ``ContainerConfig`` and run its command; the exit status for ``klee``.
+
+    Args:
+        options: how it is connected to: network and its addresses, quiet, detach, interactive, tty, rm.
+    """
     process = _Process(session.client, options)
-    config = creation_config(options, os.environ)
     # On a network the container is connected first, so that it goes up with its address.
     config["start_soon"] = options["network"] is None
     container = create_container(session.client, config, options, _import_streams)

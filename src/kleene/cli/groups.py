@@ -47,7 +47,12 @@ def container() -> None:
         "inspect": "inspection:image",
         "tag": "image:tag",
         "rm": "image:rm",
-        "prune": "image:prune",
+        "prune": "pruning:images",
+        "history": "history:history",
+        "tree": "tree:tree",
+        "diff": "history:diff",
+        "blame": "history:blame",
+        "bisect": "bisect:bisect",
     },
     examples=("klee image create fetch-auto", "klee image inspect web:latest"),
 )

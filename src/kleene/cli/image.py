@@ -9,9 +9,7 @@ from typing import Any
 import click
 
 from kleene.cli.command import command
-from kleene.cli.options import force_prompt
 from kleene.cli.output import each
-from kleene.cli.prompt import may_prune
 from kleene.cli.session import Session, pass_session
 from kleene.client.address import quote
 from kleene.client.failures import OperationFailed
@@ -116,17 +114,3 @@ def tag(session: Session, source_image: str, nametag: str) -> None:
 def rm(session: Session, images: Sequence[str]) -> int:
     """Remove images."""
     return each(images, session.client.images.remove)
-
-
-@command(examples=("klee image prune", "klee image prune -af"))
-@click.option("--all", "-a", "every", is_flag=True, help="Remove images with a name too.")
-@force_prompt
-@pass_session
-def prune(session: Session, every: bool, force: bool) -> int:
-    """Remove the images without a name that no container uses."""
-    what = "all images" if every else "all images without a name"
-    if not may_prune(f"{what} that no container uses", force):
-        return 1
-    for image in session.client.images.prune(all=every):
-        click.echo(image)
-    return 0

@@ -60,8 +60,8 @@ def container(session: Session, containers: Sequence[str], form: str) -> int:
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @pass_session
 def image(session: Session, images: Sequence[str], form: str) -> int:
-    """Show all about images: their instructions, and the snapshot after each."""
-    return _show(session.client.images.inspect, images, form)
+    """Show all about images: their instructions, the snapshot after each, and what they hold on disk."""
+    return _show(lambda name: session.client.images.inspect(name, size=True), images, form)
 
 
 @command(examples=("klee isn testnet",))

@@ -71,6 +71,7 @@ SHORTCUTS = {
         "events": "events:events",
         "info": "system:info",
         "completion": "completion:completion",
+        "df": "df:df",
     },
     shortcuts=SHORTCUTS,
     examples=(

@@ -114,6 +114,14 @@ def duration(seconds: float) -> str:
     raise AssertionError(seconds)
 
 
+def bytes_of(number: int) -> str:
+    """A size as people say it: ``12.3 MB``."""
+    for size, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if number >= size:
+            return f"{number / size:.1f} {name}"
+    return f"{number} B"
+
+
 def print_error(message: str, *, hint: str | None = None, details: str | None = None) -> None:
     """Tell on standard error what went wrong and what to do about it."""
     click.echo(f"{_head('klee:', 'red')} {message}", err=True)

@@ -15,9 +15,16 @@ def may_prune(what: str, force: bool) -> bool:
     Raises:
         InvalidInput: there is nobody to ask.
     """
-    if force:
-        return True
-    click.echo(f"This removes {what}.", err=True)
+    return force or may_go_on(f"This removes {what}.")
+
+
+def may_go_on(fact: str) -> bool:
+    """Whether the user wants that; ``fact`` says what it is.
+
+    Raises:
+        InvalidInput: there is nobody to ask.
+    """
+    click.echo(fact, err=True)
     click.echo("Go on? [y/N] ", nl=False, err=True)
     answer = sys.stdin.readline()
     if not answer:

@@ -14,6 +14,7 @@ from kleene.client.async_operations import AsyncOperations
 from kleene.client.async_runner import Runner
 from kleene.client.operations import DEFAULT_TIMEOUT
 from kleene.client.transport import Tls
+from kleene.schemas.space import SystemUsage
 from kleene.schemas.system import Info, Version
 
 
@@ -45,3 +46,7 @@ class AsyncClient(AsyncOperations):
     async def info(self) -> Info:
         """The daemon and what it found on its host."""
         return await self._runner.run(lambda client: client.info())
+
+    async def df(self) -> SystemUsage:
+        """What all objects hold on disk, and what pruning would free."""
+        return await self._runner.run(lambda client: client.df())

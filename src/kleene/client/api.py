@@ -18,6 +18,7 @@ from kleene.client.address import DEFAULT_HOST
 from kleene.client.failures import DaemonFault
 from kleene.client.operations import (
     DEFAULT_TIMEOUT,
+    Builds,
     Containers,
     Images,
     JsonClient,
@@ -37,9 +38,11 @@ from kleene.schemas.containers import (
     FileChange,
 )
 from kleene.schemas.execs import ExecInfo
+from kleene.schemas.history import Blame, HistoryStep, StateChange
 from kleene.schemas.images import Image
 from kleene.schemas.networks import Network, NetworkInspect
 from kleene.schemas.secrets import Config, ConfigInspect, Secret
+from kleene.schemas.space import PrunePlan, SystemUsage
 from kleene.schemas.stream import ServerMessage
 from kleene.schemas.system import Info, Version
 from kleene.schemas.volumes import Volume, VolumeInspect, VolumeSnapshot
@@ -53,6 +56,8 @@ StatsList = list[ContainerStats]
 ChangeList = list[FileChange]
 ExecList = list[ExecInfo]
 SnapshotList = list[VolumeSnapshot]
+StepList = list[HistoryStep]
+StateChangeList = list[StateChange]
 
 
 class TypedContainers(Containers):
@@ -98,9 +103,33 @@ class TypedImages(Images):
         """All images."""
         return _decode(super().list(), list[Image])
 
-    def inspect(self, ref: str) -> Image:
-        """All that is known of an image."""
-        return _decode(super().inspect(ref), Image)
+    def inspect(self, ref: str, *, size: bool = False) -> Image:
+        """All that is known of an image; with ``size`` what it holds on disk, too."""
+        return _decode(super().inspect(ref, size=size), Image)
+
+    def history(self, ref: str) -> StepList:
+        """The steps of the build that made it."""
+        return _decode(super().history(ref), StepList)
+
+    def blame(self, ref: str, path: str) -> Blame:
+        """The step that wrote what is at ``path``, or removed it."""
+        return _decode(super().blame(ref, path), Blame)
+
+    def diff(self, older: str, newer: str) -> StateChangeList:
+        """What differs between two states, ``IMAGE[@SNAPSHOT]``, by path."""
+        return _decode(super().diff(older, newer), StateChangeList)
+
+    def prune_plan(self, *, all: bool = False, until: str = "") -> PrunePlan:  # noqa: A002
+        """What :meth:`prune` would remove, and the bytes that come free by it."""
+        return _decode(super().prune_plan(all=all, until=until), PrunePlan)
+
+
+class TypedBuilds(Builds):
+    """Operations on what builds left behind, in wire types."""
+
+    def prune_plan(self, *, all: bool = False, until: str = "") -> PrunePlan:  # noqa: A002
+        """What :meth:`prune` would remove, and the bytes that come free by it."""
+        return _decode(super().prune_plan(all=all, until=until), PrunePlan)
 
 
 class TypedNetworks(Networks):
@@ -168,6 +197,7 @@ class Client(JsonClient):
 
     containers: TypedContainers
     images: TypedImages
+    builds: TypedBuilds
     networks: TypedNetworks
     volumes: TypedVolumes
     secrets: TypedSecrets
@@ -183,6 +213,7 @@ class Client(JsonClient):
         super().__init__(host, tls=tls, timeout=timeout)
         self.containers = TypedContainers(self._call, self._open_stream, self._http)
         self.images = TypedImages(self._call, self._open_stream)
+        self.builds = TypedBuilds(self._call)
         self.networks = TypedNetworks(self._call)
         self.volumes = TypedVolumes(self._call, self._http)
         self.secrets = TypedSecrets(self._call, "secrets")
@@ -195,6 +226,10 @@ class Client(JsonClient):
     def info(self) -> Info:
         """The daemon and what it found on its host."""
         return _decode(super().info(), Info)
+
+    def df(self) -> SystemUsage:
+        """What all objects hold on disk, and what pruning would free."""
+        return _decode(super().df(), SystemUsage)
 
     def _open_stream(self, target: str, config: Body) -> Stream:
         return Stream(self._address, self._tls, target, encode(config), decode_message)

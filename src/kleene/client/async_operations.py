@@ -8,15 +8,25 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from kleene.client.api import ChangeList, ExecList, ProcessList, SnapshotList, StatsList
+from kleene.client.api import (
+    ChangeList,
+    ExecList,
+    ProcessList,
+    SnapshotList,
+    StateChangeList,
+    StatsList,
+    StepList,
+)
 from kleene.client.async_runner import Runner
 from kleene.client.async_transport import AsyncStream
 from kleene.client.operations import Ids
 from kleene.schemas.common import IdResponse
 from kleene.schemas.containers import ContainerInspect, ContainerStats, ContainerSummary
+from kleene.schemas.history import Blame
 from kleene.schemas.images import Image
 from kleene.schemas.networks import Network, NetworkInspect
 from kleene.schemas.secrets import Config, ConfigInspect, Secret
+from kleene.schemas.space import PrunePlan
 from kleene.schemas.volumes import Volume, VolumeInspect
 
 if TYPE_CHECKING:
@@ -149,6 +159,14 @@ class AsyncImages:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
+    def bisect(self, config: Body) -> AsyncStream:
+        """Find the first step after which a command fails, by a ``BisectConfig``."""
+        return self._runner.stream(lambda client: client.images.bisect(config))
+
+    async def blame(self, ref: str, path: str) -> Blame:
+        """The step that wrote what is at ``path``, or removed it."""
+        return await self._runner.run(lambda client: client.images.blame(ref, path))
+
     def build(self, config: Body) -> AsyncStream:
         """Build an image, by an ``ImageBuildConfig``. Closing the stream early cancels the build."""
         return self._runner.stream(lambda client: client.images.build(config))
@@ -157,17 +175,33 @@ class AsyncImages:
         """Make a base image, by an ``ImageCreateConfig``. Closing the stream early cancels it."""
         return self._runner.stream(lambda client: client.images.create(config))
 
-    async def inspect(self, ref: str) -> Image:
-        """All that is known of an image."""
-        return await self._runner.run(lambda client: client.images.inspect(ref))
+    async def diff(self, older: str, newer: str) -> StateChangeList:
+        """What differs between two states, ``IMAGE[@SNAPSHOT]``, by path."""
+        return await self._runner.run(lambda client: client.images.diff(older, newer))
+
+    async def history(self, ref: str) -> StepList:
+        """The steps of the build that made it."""
+        return await self._runner.run(lambda client: client.images.history(ref))
+
+    async def inspect(self, ref: str, *, size: bool = False) -> Image:
+        """All that is known of an image; with ``size`` what it holds on disk, too."""
+        return await self._runner.run(lambda client: client.images.inspect(ref, size=size))
 
     async def list(self) -> list[Image]:
         """All images."""
         return await self._runner.run(lambda client: client.images.list())
 
-    async def prune(self, *, all: bool = False) -> Ids:
+    async def prune(
+        self, *, all: bool = False, until: str = "", only: Iterable[str] | None = None
+    ) -> Ids:
         """Remove the untagged images that no container uses, or all unused; their ids."""
-        return await self._runner.run(lambda client: client.images.prune(all=all))
+        return await self._runner.run(
+            lambda client: client.images.prune(all=all, until=until, only=only)
+        )
+
+    async def prune_plan(self, *, all: bool = False, until: str = "") -> PrunePlan:
+        """What :meth:`prune` would remove, and the bytes that come free by it."""
+        return await self._runner.run(lambda client: client.images.prune_plan(all=all, until=until))
 
     async def remove(self, ref: str) -> str:
         """Remove an image; its id."""
@@ -195,6 +229,25 @@ class AsyncContexts:
     async def send_archive(self, token: str, chunks: Iterable[bytes]) -> None:
         """Send a tar stream as the context ``token`` (32 hex digits)."""
         return await self._runner.run(lambda client: client.contexts.send_archive(token, chunks))
+
+
+class AsyncBuilds:
+    """Operations on what builds left behind, in wire types."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    async def prune(
+        self, *, all: bool = False, until: str = "", only: Iterable[str] | None = None
+    ) -> Ids:
+        """Remove what no tagged image needs, or ``all`` but the images themselves; the ids."""
+        return await self._runner.run(
+            lambda client: client.builds.prune(all=all, until=until, only=only)
+        )
+
+    async def prune_plan(self, *, all: bool = False, until: str = "") -> PrunePlan:
+        """What :meth:`prune` would remove, and the bytes that come free by it."""
+        return await self._runner.run(lambda client: client.builds.prune_plan(all=all, until=until))
 
 
 class AsyncNetworks:
@@ -349,6 +402,7 @@ class AsyncOperations:
         self.execs = AsyncExecs(runner)
         self.images = AsyncImages(runner)
         self.contexts = AsyncContexts(runner)
+        self.builds = AsyncBuilds(runner)
         self.networks = AsyncNetworks(runner)
         self.volumes = AsyncVolumes(runner)
         self.secrets = AsyncSecrets(runner)

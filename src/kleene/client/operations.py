@@ -13,7 +13,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kleene.client.address import DEFAULT_HOST, Address, parse_address, target
+from kleene.client.context_operations import Contexts as Contexts
 from kleene.client.failures import not_understood, request_failed
+from kleene.client.pruning import Builds as Builds
+from kleene.client.pruning import Ids as Ids
+from kleene.client.pruning import ids_of, prune
 from kleene.client.transport import HttpConnection, Tls
 from kleene.errors import KleeneError
 
@@ -25,8 +29,6 @@ if TYPE_CHECKING:
     from kleene.client.streams import Stream
 
     Body = Mapping[str, Any] | msgspec.Struct
-
-Ids = list[str]
 
 DEFAULT_TIMEOUT = 120.0
 
@@ -151,7 +153,7 @@ class Containers:
 
     def prune(self) -> Ids:
         """Remove all stopped containers but the persistent ones; their ids."""
-        return _ids(self._request("POST", target("containers", "prune")))
+        return ids_of(self._request("POST", target("containers", "prune")))
 
 
 class Execs:
@@ -194,9 +196,27 @@ class Images:
         """All images."""
         return self._request("GET", target("images", "list"))
 
-    def inspect(self, ref: str) -> Any:
-        """All that is known of an image."""
-        return self._request("GET", target("images", ref, "inspect"))
+    def inspect(self, ref: str, *, size: bool = False) -> Any:
+        """All that is known of an image; with ``size`` what it holds on disk, too."""
+        query: dict[str, str | bool] = {"size": True} if size else {}
+        return self._request("GET", target("images", ref, "inspect", query=query))
+
+    def bisect(self, config: Body) -> Stream:
+        """Find the first step after which a command fails, by a ``BisectConfig``."""
+        return self._stream(target("images", "bisect"), config)
+
+    def history(self, ref: str) -> Any:
+        """The steps of the build that made it."""
+        return self._request("GET", target("images", ref, "history"))
+
+    def blame(self, ref: str, path: str) -> Any:
+        """The step that wrote what is at ``path``, or removed it."""
+        return self._request("GET", target("images", ref, "blame", query={"path": path}))
+
+    def diff(self, older: str, newer: str) -> Any:
+        """What differs between two states, ``IMAGE[@SNAPSHOT]``, by path."""
+        query: dict[str, str | bool] = {"older": older, "newer": newer}
+        return self._request("GET", target("images", "diff", query=query))
 
     def tag(self, ref: str, nametag: str) -> str:
         """Give an image the name ``NAME[:TAG]``; its id."""
@@ -206,29 +226,24 @@ class Images:
         """Remove an image; its id."""
         return _id(self._request("DELETE", target("images", ref)))
 
-    def prune(self, *, all: bool = False) -> Ids:  # noqa: A002 - the API's name
-        """Remove the untagged images that no container uses, or all unused; their ids."""
-        return _ids(self._request("POST", target("images", "prune", query={"all": all})))
+    def prune_plan(self, *, all: bool = False, until: str = "") -> Any:  # noqa: A002
+        """What :meth:`prune` would remove, and the bytes that come free by it."""
+        return self._request("GET", target("images", "prune", query={"all": all, "until": until}))
 
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - the API's name
+        until: str = "",
+        only: Iterable[str] | None = None,
+    ) -> Ids:
+        """Remove the untagged images that no container uses, or all unused; their ids.
 
-class Contexts:
-    """Operations on build contexts that are sent to the daemon; :mod:`kleene.client.upload` uses them."""
-
-    def __init__(self, call: Callable[[str, str, bytes], Any], http: HttpConnection) -> None:
-        self._call = call
-        self._http = http
-
-    def offer(self, listed: bytes) -> Any:
-        """A ``ContextOffer`` for the list of a context (``kleene.contexts.manifest``)."""
-        return self._call("POST", target("contexts", "offer"), listed)
-
-    def send(self, frames: Iterable[bytes]) -> None:
-        """Send contents of files (``kleene.schemas.contexts``)."""
-        self._http.upload(target("contexts", "contents"), frames)
-
-    def send_archive(self, token: str, chunks: Iterable[bytes]) -> None:
-        """Send a tar stream as the context ``token`` (32 hex digits)."""
-        self._http.upload(target("contexts", token, "archive"), chunks)
+        Args:
+            until: only older ones: a time, or how long ago.
+            only: of these, the ones with these ids.
+        """
+        return prune(self._request, "images", all, until, only)
 
 
 class Networks:
@@ -255,7 +270,7 @@ class Networks:
 
     def prune(self) -> Ids:
         """Remove the networks without containers; their ids."""
-        return _ids(self._request("POST", target("networks", "prune")))
+        return ids_of(self._request("POST", target("networks", "prune")))
 
     def connect(self, config: Body) -> None:
         """Connect a container to a network, by an ``EndPointConfig``."""
@@ -291,7 +306,7 @@ class Volumes:
 
     def prune(self) -> Ids:
         """Remove the volumes that are not mounted; their names."""
-        return _ids(self._request("POST", target("volumes", "prune")))
+        return ids_of(self._request("POST", target("volumes", "prune")))
 
     def update(self, name: str, config: Body) -> str:
         """Change a volume by a ``VolumeUpdate``; its name."""
@@ -383,6 +398,7 @@ class JsonClient:
         self.execs = Execs(self._call, self._open_stream)
         self.images = Images(self._call, self._open_stream)
         self.contexts = Contexts(self._send, self._http)
+        self.builds = Builds(self._call)
         self.networks = Networks(self._call)
         self.volumes = Volumes(self._call, self._http)
         self.secrets = StoredFiles(self._call, "secrets")
@@ -404,6 +420,10 @@ class JsonClient:
     def events(self, config: Body) -> Stream:
         """What happens to the daemon's objects, by an ``EventsConfig``: output in lines of JSON."""
         return self._open_stream(target("events"), config)
+
+    def df(self) -> Any:
+        """What all objects hold on disk, and what pruning would free."""
+        return self._call("GET", target("df"))
 
     def close(self) -> None:
         """Close the connection."""
@@ -470,11 +490,3 @@ def _id(answer: Any) -> str:
     if isinstance(answer, dict) and isinstance(answer.get("id"), str):
         return str(answer["id"])
     raise KleeneError("the daemon's answer has no id", hint="do klee and kleened fit? klee version")
-
-
-def _ids(answer: Any) -> Ids:
-    if isinstance(answer, list):
-        return [str(i) for i in answer]
-    raise KleeneError(
-        "the daemon's answer is no list", hint="do klee and kleened fit? klee version"
-    )

@@ -6,15 +6,18 @@ Read once at start. Every mistake is told with its line and key, all of them at 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from kleene.daemon.addresses import Address, parse_address
 from kleene.daemon.yaml_values import Mapping, Mistakes, Value, read_document
+from kleene.engine.retention_limits import DEFAULT, Limits
 from kleene.errors import InvalidInput, NotFound
 from kleene.runtime.rotation import LogBounds
+
+T = TypeVar("T")
 
 Storage = Literal["auto", "btrfs", "zfs", "file"]
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical"]
@@ -46,6 +49,9 @@ class Listener:
     tlsdh: Path | None = None
 
 
+_TIMES = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
 @dataclass(frozen=True)
 class Config:
     """What the daemon was told.
@@ -61,6 +67,7 @@ class Config:
             after their last use.
         pf_config_template_path, pf_config_path: the user's template and the generated file, for pf (FreeBSD).
         enable_logging: if not, only errors are logged.
+        retention: what builds may leave behind.
         log_file: for ``log: file``.
         log_format: of standard error and of the file; the journal has fields.
         container_log_size: bytes after which what an execution instance writes goes to a new file.
@@ -84,6 +91,7 @@ class Config:
     log_format: LogFormat = "text"
     container_log_size: int = LogBounds.size
     container_log_files: int = LogBounds.files
+    retention: Limits = DEFAULT
 
 
 def load_config(file: Path | None, *, root: str | None = None, hosts: Sequence[str] = ()) -> Config:
@@ -162,6 +170,7 @@ def _config(top: Mapping) -> Config:
             "container_log_size", lambda v: parse_size(v.scalar()), LogBounds.size
         ),
         container_log_files=top.convert("container_log_files", _file_count, LogBounds.files),
+        retention=top.convert("retention", _retention, DEFAULT),
     )
     if config.storage == "zfs" and config.zfs_dataset is None:
         top.mistake("storage", "storage 'zfs' needs the key 'zfs_dataset'")
@@ -173,6 +182,44 @@ def _file_count(value: Value) -> int:
     if not count.isdecimal() or not 2 <= int(count) <= 1000:
         raise InvalidInput(f"'{count}' is not a number of files", hint="write 2 or more, to 1000")
     return int(count)
+
+
+def _retention(value: Value) -> Limits:
+    if not value.is_mapping():
+        raise InvalidInput("must be a mapping", hint="age, size, count and interval")
+    mapping, default = value.mapping(), DEFAULT
+    mapping.only(Limits.__dataclass_fields__)
+    return Limits(
+        age=mapping.convert("age", lambda v: _bound(v, parse_time), default.age),
+        size=mapping.convert("size", lambda v: _bound(v, parse_size), default.size),
+        count=mapping.convert("count", lambda v: _bound(v, _count), default.count),
+        interval=mapping.convert("interval", lambda v: parse_time(v.scalar()), default.interval),
+    )
+
+
+def _bound(value: Value, parse: Callable[[str | int], T]) -> T | None:
+    """A limit; ``none`` for none."""
+    text = value.scalar()
+    return None if text == "none" else parse(text)
+
+
+def _count(value: str | int) -> int:
+    if not str(value).isdecimal():
+        raise InvalidInput(f"'{value}' is not a number")
+    return int(value)
+
+
+def parse_time(value: str | int) -> float:
+    """Seconds of ``value``: a number with s, m, h or d.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    text = str(value).strip()
+    unit = _TIMES.get(text[-1:])
+    if unit is None or not text[:-1].isdecimal() or not int(text[:-1]):
+        raise InvalidInput(f"'{value}' is not a time", hint="write it as 30d, 12h, 90m or 45s")
+    return int(text[:-1]) * unit
 
 
 def _listener(value: Value) -> Listener | None:

@@ -6,7 +6,7 @@ whatever else they raise is a bug.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from typing import Protocol
 
 from kleene.build.events import Emit
@@ -24,10 +24,12 @@ from kleene.schemas.containers import (
 from kleene.schemas.contexts import ContextOffer
 from kleene.schemas.events import Event, EventsConfig
 from kleene.schemas.execs import AttachConfig, ExecConfig, ExecInfo
+from kleene.schemas.history import BisectConfig, Blame, HistoryStep, StateChange
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
 from kleene.schemas.networks import EndPointConfig, Network, NetworkConfig, NetworkInspect
 from kleene.schemas.secrets import Config, ConfigInspect, Secret, StoredFileConfig
+from kleene.schemas.space import ImageSize, PrunePlan, SystemUsage
 from kleene.schemas.system import Info
 from kleene.schemas.volumes import (
     Volume,
@@ -54,7 +56,6 @@ class Images(Protocol):
     async def inspect(self, ref: str, /) -> Image: ...
     async def tag(self, ref: str, nametag: str, /) -> str: ...
     async def remove(self, ref: str, /) -> str: ...
-    async def prune(self, all: bool, /) -> Ids: ...  # noqa: A002 - the documented word
     async def create(self, config: ImageCreateConfig, emit: Emit, /) -> str: ...
     async def build(self, config: ImageBuildConfig, emit: Emit, /) -> str: ...
 
@@ -201,6 +202,38 @@ class Events(Protocol):
     def read(self, config: EventsConfig, /) -> AsyncGenerator[Event, None]: ...
 
 
+class Space(Protocol):
+    async def usage(self) -> SystemUsage: ...
+    async def of_image(self, ref: str, /) -> ImageSize: ...
+    async def plan_images(self, *, every: bool, until: str = "") -> PrunePlan: ...
+    async def plan_cache(self, *, every: bool, until: str = "") -> PrunePlan: ...
+    async def prune_images(
+        self, *, every: bool, until: str = "", only: Collection[str] | None = None
+    ) -> Ids: ...
+    async def prune_cache(
+        self, *, every: bool, until: str = "", only: Collection[str] | None = None
+    ) -> Ids: ...
+
+
+class History(Protocol):
+    async def steps(self, ref: str, /) -> list[HistoryStep]: ...
+    async def diff(self, older: str, newer: str, /) -> list[StateChange]: ...
+    async def blame(self, ref: str, path: str, /) -> Blame: ...
+
+
+class Found(Protocol):
+    """What a bisection came to."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def snapshot(self) -> str: ...
+
+
+class Bisect(Protocol):
+    async def run(self, config: BisectConfig, emit: Emit, /) -> Found: ...
+
+
 class EngineFacade(Protocol):
     """The engine, as the routes see it."""
 
@@ -234,4 +267,11 @@ class EngineFacade(Protocol):
     def secrets(self) -> Secrets: ...
     @property
     def configs(self) -> Configs: ...
+
+    @property
+    def space(self) -> Space: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def bisect(self) -> Bisect: ...
     async def info(self) -> Info: ...

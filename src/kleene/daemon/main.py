@@ -147,7 +147,7 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reloader.reload)
-    engine = await Engine.open(await choose_platform(config))
+    engine = await Engine.open(await choose_platform(config), config.retention)
     try:
         streams = Streams()
         app = create_app(engine, streams)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
-_SUBJECT = re.compile(r"/images/(?P<ref>.+)/(?P<verb>inspect|tag)")
+_SUBJECT = re.compile(r"/images/(?P<ref>.+)/(?P<verb>inspect|tag|history|blame)")
 _REMOVED = re.compile(r"/images/(?P<ref>.+)")
 
 

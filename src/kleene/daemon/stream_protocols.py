@@ -22,7 +22,7 @@ from kleene.runtime.driver import Output
 from kleene.schemas import stream
 from kleene.schemas.common import ErrorResponse
 
-Kind = Literal["exec", "logs", "wait", "build", "create"]
+Kind = Literal["exec", "logs", "wait", "build", "create", "bisect"]
 _OF_PROCESSES = ("exec", "logs", "wait")
 """Kinds whose output is what processes wrote, and nothing else."""
 

@@ -18,6 +18,7 @@ from kleene.engine import health, lookup, settings
 from kleene.engine.core import Core, iso_time, now
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.lifecycle import Lifecycle, jail_params
+from kleene.engine.step_config import as_of
 from kleene.engine.volumes import Volumes, anonymous_mounts, kept_anonymous
 from kleene.errors import Conflict, InvalidInput, KleeneError
 from kleene.metadata.containers import ContainerRecord
@@ -66,7 +67,8 @@ class Containers:
         if not config.image:
             raise InvalidInput("no image was named", hint="name one: klee run IMAGE")
         image, snapshot = lookup.image(self._core.images, config.image)
-        record = await self.describe(config, image)
+        image = as_of(self._core.images, image, snapshot, config.step)
+        record = replace(await self.describe(config, image), snapshot=snapshot.id)
         own = anonymous_mounts(record, image.settings.volumes)
         record = replace(record, mounts=[*record.mounts, *own], snapshot=snapshot.id)
         async with contextlib.AsyncExitStack() as undo:
@@ -190,6 +192,7 @@ class Containers:
             "restarting": record.wanted and record.id in self._lifecycle.restarting,
             "health": health.shown(self._core, record, log=log),
             **msgspec.structs.asdict(record.settings),
+            "snapshot": record.snapshot,
         }
 
     async def inspect(self, reference: str) -> ContainerInspect:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from kleene import __version__
+from kleene.engine.bisect import Bisect
 from kleene.engine.build_container import Services
 from kleene.engine.containers import Containers
 from kleene.engine.contexts import Contexts
@@ -13,6 +14,7 @@ from kleene.engine.core import Core, log
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.execs import Execs
 from kleene.engine.health import HealthChecks
+from kleene.engine.history import History
 from kleene.engine.images import Images
 from kleene.engine.lifecycle import Lifecycle
 from kleene.engine.logs import Logs
@@ -21,6 +23,9 @@ from kleene.engine.platform import Platform
 from kleene.engine.provided import ProvidedFiles
 from kleene.engine.reconcile import Reconciler
 from kleene.engine.restarts import Restarts
+from kleene.engine.retention import Retention
+from kleene.engine.retention_limits import Limits
+from kleene.engine.space import Space
 from kleene.engine.states import States
 from kleene.engine.stats import Stats
 from kleene.engine.stored_files import Configs, Secrets
@@ -36,7 +41,9 @@ _LOG_INTERVAL = 1.0  # seconds between two looks at the sizes of logs
 class Engine:
     """The services, wired together. Use :meth:`open`."""
 
-    def __init__(self, platform: Platform, database: Database) -> None:
+    def __init__(
+        self, platform: Platform, database: Database, limits: Limits | None = None
+    ) -> None:
         self._database = database
         self._core = core = Core(platform, database)
         endpoints = Endpoints(core)
@@ -60,6 +67,10 @@ class Engine:
         self.copies = Copies(core, lifecycle)
         self.states = States(core)
         self.stats = Stats(core)
+        self.history = History(core)
+        self.bisect = Bisect(core, services, self.history)
+        self.space = Space(core, self.images)
+        self._retention = Retention(self.space, limits or Limits())
         self._reconciler = Reconciler(
             core,
             lifecycle,
@@ -73,20 +84,25 @@ class Engine:
         )
 
     @classmethod
-    async def open(cls, platform: Platform) -> Engine:
+    async def open(cls, platform: Platform, limits: Limits | None = None) -> Engine:
         """Open the metadata, reconcile, and start the containers that are to run with the daemon.
+
+        Args:
+            limits: what builds may leave behind.
 
         Raises:
             HostUnavailable: the metadata or a driver cannot be used.
         """
         database = Database.open(platform.root / "kleene.db")
-        engine = cls(platform, database)
+        engine = cls(platform, database, limits)
         try:
             await engine._reconciler.run()
             core = engine._core
             core.events.emit("daemon", "start", platform.instance, "kleened", version=__version__)
             await engine._restarts.start_all(engine._reconciler.interrupted)
             engine._core.background(engine._rotate_logs(), "rotate logs")
+            await engine.space.finish()
+            engine._core.background(engine._retention.run(), "retention")
         except BaseException:
             await engine.close()
             raise

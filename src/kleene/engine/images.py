@@ -17,6 +17,8 @@ from kleene.engine.volumes import in_use
 from kleene.metadata.images import ImageRecord
 from kleene.schemas.images import Image, ImageBuildConfig, ImageCreateConfig
 
+Instructions = list[list[str]]  # the class has a method ``list``
+
 
 class Images:
     """All that can be done with images."""
@@ -30,13 +32,13 @@ class Images:
 
     async def create(self, config: ImageCreateConfig, emit: Emit) -> str:
         """Make a base image: :meth:`Bases.create`."""
-        return self._told("create", await self._bases.create(config, emit))
+        return self.told("create", await self._bases.create(config, emit))
 
     async def build(self, config: ImageBuildConfig, emit: Emit) -> str:
         """Build an image from a Dockerfile: :meth:`Builds.build`."""
-        return self._told("build", await self._builds.build(config, emit))
+        return self.told("build", await self._builds.build(config, emit))
 
-    def _told(self, action: str, image_id: str) -> str:
+    def told(self, action: str, image_id: str) -> str:
         """Tell of what happened to an image; its id."""
         record = self._store.images.get(image_id)
         name = f"{record.name}:{record.tag}" if record is not None and record.name else ""
@@ -60,23 +62,26 @@ class Images:
             cmd=record.cmd,
             env=record.env,
             user=record.user,
-            instructions=[
-                [i.text, i.snapshot_id or ""]
-                for i in self._store.instructions(record.id)
-                if not i.failed
-            ],
+            instructions=self._instructions(record),
             workdir=record.workdir,
             snapshot=record.snapshot or "",
             parent=record.parent,
             **msgspec.structs.asdict(record.settings),
         )
 
+    def _instructions(self, record: ImageRecord) -> Instructions:
+        """The steps' texts, with the snapshots that are still there."""
+        steps = [step for step in self._store.instructions(record.id) if not step.failed]
+        present = self._store.present({step.snapshot_id for step in steps if step.snapshot_id})
+        shown = {snapshot: snapshot for snapshot in present}
+        return [[step.text, shown.get(step.snapshot_id or "", "")] for step in steps]
+
     async def tag(self, reference: str, nametag: str) -> str:
         """Give an image a new nametag; the image that had it becomes untagged."""
         name, tag = names.parse_nametag(nametag)
         record, _ = lookup.image(self._store, reference)
         self._store.move_tag(record.id, name, tag)
-        return self._told("tag", record.id)
+        return self.told("tag", record.id)
 
     async def remove(self, reference: str) -> str:
         """Remove an image. Images that were built from it stay whole.
@@ -89,20 +94,10 @@ class Images:
         if users:
             subject = f"{record.name}:{record.tag}" if record.name else record.id
             raise in_use(f"image '{subject}'", users)
-        self._told("remove", record.id)
+        self.told("remove", record.id)
         self._store.hide(record.id)
         await self.collect()
         return record.id
-
-    async def prune(self, all: bool) -> list[str]:  # noqa: A002 - the API's word
-        """Remove the images that no container uses: the untagged ones, or ``all``; their ids."""
-        used = {container.image_id for container in self._core.containers.present()}
-        unused = [r for r in self._store.ready() if r.id not in used and (all or r.name is None)]
-        for record in unused:
-            self._told("remove", record.id)
-            self._store.hide(record.id)
-        await self.collect()
-        return [record.id for record in unused]
 
     async def collect(self) -> None:
         """Take away the datasets of removed images that nothing refers to any more."""

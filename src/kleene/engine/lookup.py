@@ -128,13 +128,18 @@ def _image(store: ImageStore, reference: names.ImageReference) -> ImageRecord:
 
 
 def _snapshot(store: ImageStore, record: ImageRecord, prefix: str) -> SnapshotRecord:
-    own = {i.snapshot_id for i in store.instructions(record.id)} | {record.snapshot}
+    steps = store.instructions(record.id)
+    own = {s for i in steps for s in (i.snapshot_id, i.before)} | {record.snapshot}
     found = names.candidates(prefix, [s for s in own if s is not None])
+    subject = f"{record.name}:{record.tag}" if record.name else record.id
     if len(found) == 1:
         snapshot = store.snapshots.get(found[0])
-        assert snapshot is not None
+        if snapshot is None:
+            raise NotFound(
+                f"snapshot '@{found[0]}' of image '{subject}' was pruned",
+                hint=f"see which are kept: klee image history {subject}",
+            )
         return snapshot
-    subject = f"{record.name}:{record.tag}" if record.name else record.id
     if found:
         raise Conflict(
             f"snapshot '@{prefix}' of image '{subject}' is ambiguous",

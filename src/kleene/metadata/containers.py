@@ -17,7 +17,7 @@ from kleene.schemas.settings import ContainerSettings, Health, RestartPolicy
 
 @dataclass(frozen=True)
 class ContainerRecord:
-    """A row of ``containers``. ``env`` is merged over the image's already.
+    """A row of ``containers``. ``env`` is merged over the image's already; ``snapshot`` is what it began as.
 
     A build container is a row in state ``making`` whose ``dataset`` is its image's; it goes with the build.
 

@@ -8,7 +8,7 @@ image's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -173,6 +173,12 @@ class ImageStore:
             "(SELECT manifest FROM snapshots WHERE manifest IS NOT NULL)"
         )
 
+    def present(self, ids: Collection[str]) -> set[str]:
+        """Those of these snapshots that are still there."""
+        marks = ", ".join("?" for _ in ids)
+        sql = f"SELECT id FROM snapshots WHERE id IN ({marks})"
+        return {row[0] for row in self._database.query(sql, list(ids))}
+
     def following(self, key: str) -> list[SnapshotRecord]:
         """The snapshots of states that were made from the one of this key, the newest first; some of them."""
         return self.snapshots.where("parent = ?", [key])[-_COMPARED:][::-1]
@@ -208,6 +214,13 @@ class ImageStore:
         self._database.execute(
             "UPDATE instructions SET snapshot_id = ? WHERE image_id = ? AND position = ?",
             [snapshot, image_id, position],
+        )
+
+    def set_size(self, image_id: str, position: int, size: int) -> None:
+        """Keep how much a step wrote."""
+        self._database.execute(
+            "UPDATE instructions SET size = ? WHERE image_id = ? AND position = ?",
+            [size, image_id, position],
         )
 
     def move_tag(self, image_id: str, name: str, tag: str) -> None:

@@ -34,6 +34,19 @@ CREATE TABLE snapshots (
     manifest TEXT
 ) STRICT;
 CREATE INDEX snapshots_by_parent ON snapshots (parent);
+-- When a snapshot was made or last served: as a step of a build, or as what a container was cloned from.
+CREATE TABLE snapshot_uses (
+    id   TEXT PRIMARY KEY REFERENCES snapshots ON DELETE CASCADE,
+    used TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER snapshot_made AFTER INSERT ON snapshots BEGIN
+    INSERT INTO snapshot_uses VALUES (NEW.id, strftime('%Y-%m-%dT%H:%M:%fZ'));
+END;
+-- Snapshots that nobody sees any more and that are still on disk.
+CREATE TABLE doomed_snapshots (
+    id      TEXT PRIMARY KEY,
+    dataset TEXT NOT NULL
+) STRICT;
 CREATE INDEX snapshots_by_key ON snapshots (key);
 CREATE INDEX snapshots_by_image ON snapshots (image_id);
 CREATE INDEX snapshots_by_manifest ON snapshots (manifest) WHERE manifest IS NOT NULL;
@@ -71,6 +84,9 @@ CREATE TABLE instructions (
 CREATE INDEX instructions_by_snapshot ON instructions (snapshot_id);
 CREATE INDEX instructions_by_key ON instructions (key);
 CREATE INDEX instructions_by_state_before ON instructions (before);
+CREATE TRIGGER snapshot_found AFTER INSERT ON instructions WHEN NEW.snapshot_id IS NOT NULL BEGIN
+    UPDATE snapshot_uses SET used = strftime('%Y-%m-%dT%H:%M:%fZ') WHERE id = NEW.snapshot_id;
+END;
 
 CREATE TABLE containers (
     id             TEXT PRIMARY KEY,
@@ -104,6 +120,9 @@ CREATE TABLE containers (
     health         TEXT NOT NULL,
     snapshot       TEXT NOT NULL
 ) STRICT;
+CREATE TRIGGER snapshot_run AFTER INSERT ON containers WHEN NEW.snapshot != '' BEGIN
+    UPDATE snapshot_uses SET used = strftime('%Y-%m-%dT%H:%M:%fZ') WHERE id = NEW.snapshot;
+END;
 
 CREATE TABLE execs (
     id           TEXT PRIMARY KEY,

@@ -83,6 +83,8 @@ class ContainerConfig(SettingsConfig):
             command is not taken.
         workdir: where processes start, an absolute path, made if it is missing; ``""`` takes the image's.
         stop_signal: asks its processes to end: a name or a number; ``""`` takes the image's.
+        step: number of the step of the image's build whose environment, user and working directory it takes
+            in place of the image's; ``None``: of ``IMAGE@SNAPSHOT`` those of the step that led there.
     """
 
     name: str | None = None
@@ -101,6 +103,7 @@ class ContainerConfig(SettingsConfig):
     entrypoint: list[str] | None = None
     workdir: str | None = None
     stop_signal: str | None = None
+    step: int | None = None
 
 
 class Container(ContainerSettings, kw_only=True):
@@ -114,6 +117,7 @@ class Container(ContainerSettings, kw_only=True):
         restarting: it is down, and its restart policy is about to start it.
         restart_count: how often its restart policy has started it since a user did.
         health: ``None`` without a health check, or if it does not run.
+        snapshot: the snapshot that it was cloned from.
     """
 
     id: str
@@ -140,6 +144,7 @@ class Container(ContainerSettings, kw_only=True):
     restarting: bool = False
     restart_count: int = 0
     health: Health | None = None
+    snapshot: str = ""
 
 
 class ContainerSummary(Container, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 from kleene.schemas.containers import ContainerConfig
 from kleene.schemas.networks import EndPointConfig
 from kleene.schemas.settings import HealthCheck
+from kleene.schemas.space import ImageSize
 
 Entitlement = Literal["network.host", "security.insecure"]
 CreateMethod = Literal["fetch", "fetch-auto", "zfs-copy", "zfs-clone"]
@@ -46,6 +47,7 @@ class Image(ImageSettings):
         workdir: working directory of ``cmd``.
         snapshot: the snapshot that containers are cloned from when none is named.
         parent: ``ID@SNAPSHOT`` that the build started from; ``""`` for a base image.
+        size: on disk; ``None`` unless it was asked for.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Image(ImageSettings):
     workdir: str = "/"
     snapshot: str = ""
     parent: str = ""
+    size: ImageSize | None = None
 
 
 class BuildSecret(msgspec.Struct):

@@ -7,19 +7,23 @@ it owns on disk is told in :mod:`kleene.storage.btrfs_pool`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from kleene.errors import HostUnavailable, InvalidInput
+from kleene.host.threads import in_thread
 from kleene.storage import btrfs_ioctl, btrfs_quota, btrfs_transfer
+from kleene.storage.btrfs_changes import names, told
 from kleene.storage.btrfs_pool import DATASETS, SNAPSHOTS, Pool, open_foreign
+from kleene.storage.btrfs_space import SpaceMeter
 from kleene.storage.compare import changes
-from kleene.storage.driver import Change, Snapshot, StorageCapabilities, Usage
+from kleene.storage.driver import Change, Part, Snapshot, StorageCapabilities, Usage
 from kleene.storage.layout import dataset_parts, holds_more, snapshot_parts
 from kleene.storage.settle import settled
 
@@ -35,6 +39,8 @@ class BtrfsDriver:
     def __init__(self, pool: Pool, backing: Path | None) -> None:
         self._pool = pool
         self._backing = backing
+        self._meter = SpaceMeter(pool)
+        self._measuring = asyncio.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="kleene-btrfs")
 
     @classmethod
@@ -109,6 +115,16 @@ class BtrfsDriver:
         """As the contract says, of the files' data. Reads the place of every extent in the dataset."""
         await self._call(lambda: self._pool.check(dataset))
         return await btrfs_transfer.usage(self.mountpoint(dataset))
+
+    async def space(self, groups: Sequence[Sequence[Part]]) -> list[Usage]:
+        """As the contract says; files of up to 2 KiB lie in the metadata and are not counted."""
+        async with self._measuring:
+            return await in_thread(lambda stop: self._meter.measure(groups, stop.check))
+
+    @contextlib.asynccontextmanager
+    async def view(self, snapshot: Snapshot) -> AsyncIterator[Path]:
+        await self._checked(snapshot)
+        yield self._snapshot_path(snapshot)
 
     async def pool_free(self) -> int:
         free = self._pool.free()
@@ -189,10 +205,16 @@ class BtrfsDriver:
         finally:
             await self._call(lambda: self._pool.drop_incoming(incoming))
 
-    async def diff(self, older: Snapshot, newer: Snapshot) -> AsyncIterator[Change]:
+    async def diff(
+        self, older: Snapshot, newer: Snapshot, *, related: bool = True
+    ) -> AsyncIterator[Change]:
         since = await self._call(lambda: self._pool.created(older)) - _TICK
         await self._checked(newer)
-        found = changes(self._snapshot_path(older), self._snapshot_path(newer), unsure_since=since)
+        old, new = self._snapshot_path(older), self._snapshot_path(newer)
+        if related:
+            found = told(old, new, await names(old, new), unsure_since=since)
+        else:
+            found = changes(old, new, unsure_since=None)
         try:
             while batch := await self._call(lambda: list(islice(found, _BATCH))):
                 for change in batch:

@@ -11,13 +11,20 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 FIRST_INODE = 256
 """Inode number of the root directory of every subvolume (``BTRFS_FIRST_FREE_OBJECTID``)."""
 
 _ROOT_TREE = 1
+_UUID_TREE = 9
+_EXTENT_DATA_KEY = 108
 _ROOT_REF_KEY = 156
+_UUID_SUBVOL_KEY = 251
+_INLINE = 0
+_FILE_EXTENT_SIZE = 53  # struct btrfs_file_extent_item with a place on disk
+_SEARCHED = 4 * 1024 * 1024
 _MAX = 2**64 - 1
 _RDONLY = 1 << 1
 _SPEC_BY_ID = 1 << 4
@@ -40,6 +47,7 @@ _SUBVOL_CREATE = _number(_WRITE, 14, _ARGS_SIZE)
 _TREE_SEARCH = _number(_READ | _WRITE, 17, _ARGS_SIZE)
 _SNAP_CREATE_V2 = _number(_WRITE, 23, _ARGS_SIZE)
 _FS_INFO = _number(_READ, 31, 1024)
+_TREE_SEARCH_V2 = _number(_READ | _WRITE, 17, 112)
 _QUOTA_CTL = _number(_READ | _WRITE, 40, 16)
 _QGROUP_LIMIT = _number(_READ, 43, 48)
 _GET_SUBVOL_INFO = _number(_READ, 60, 504)
@@ -56,11 +64,15 @@ class SubvolumeInfo:
         id: of its tree; never used again in this file system.
         created: when it was made, in seconds since the epoch.
         readonly: whether it is a frozen one.
+        generation: of the last transaction that changed it.
+        parent: UUID of what it is a snapshot of; zeros if it is none.
     """
 
     id: int
     created: float
     readonly: bool
+    generation: int
+    parent: bytes
 
 
 def _ioctl(fd: int, request: int, argument: ctypes.Array[ctypes.c_char]) -> None:
@@ -110,9 +122,18 @@ def subvolume_info(fd: int) -> SubvolumeInfo:
     """Facts about the subvolume that ``fd`` lies in. Linux 4.18."""
     raw = ctypes.create_string_buffer(504)
     _ioctl(fd, _GET_SUBVOL_INFO, raw)
-    tree, _name, _parent, _dir, _generation, flags = struct.unpack_from("=Q256sQQQQ", raw)
+    tree, _name, _parent, _dir, generation, flags = struct.unpack_from("=Q256sQQQQ", raw)
     seconds, nanoseconds = struct.unpack_from("=QI", raw, 392)
-    return SubvolumeInfo(tree, seconds + nanoseconds / 1e9, bool(flags & 1))
+    return SubvolumeInfo(
+        tree, seconds + nanoseconds / 1e9, bool(flags & 1), generation, raw.raw[312:328]
+    )
+
+
+def write_back(fd: int) -> None:
+    """Write out all that was written in the file system of ``fd`` (syncfs(2)), so that it has its place."""
+    if _libc.syncfs(ctypes.c_int(fd)) < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 def filesystem_id(fd: int) -> bytes:
@@ -166,3 +187,66 @@ def _root_refs(fd: int, parent: int, first: int) -> list[int]:
         children.append(child)
         position += 32 + length
     return children
+
+
+def subvolume_of(fd: int, uuid: bytes) -> int | None:
+    """The id of the subvolume of this UUID, if there is one (``BTRFS_UUID_KEY_SUBVOL``)."""
+    object_id, offset = struct.unpack("=QQ", uuid)
+    key = (object_id, _UUID_SUBVOL_KEY, offset)
+    raw = ctypes.create_string_buffer(_search_key(_UUID_TREE, key, key), _ARGS_SIZE)
+    _ioctl(fd, _TREE_SEARCH, raw)
+    if struct.unpack_from("=I", raw, 64) == (0,):
+        return None
+    (found,) = struct.unpack_from("=Q", raw, 104 + 32)
+    return int(found)
+
+
+def _search_key(tree: int, first: tuple[int, int, int], last: tuple[int, int, int]) -> bytes:
+    """``struct btrfs_ioctl_search_key`` for all items from one key to another."""
+    return struct.pack(
+        "=7Q4I4Q",
+        *(tree, first[0], last[0], first[2], last[2], 0, _MAX),
+        *(first[1], last[1], 2**32 - 1, 0),
+        *(0, 0, 0, 0),
+    )
+
+
+def data_extents(fd: int, subvolume_id: int) -> Iterator[tuple[int, int]]:
+    """Where the data of a subvolume's files lies: address and length on disk, in bytes, many times over.
+
+    What is not written out yet is not there, nor are small files, which lie in the tree itself. ``fd`` is
+    anything in the file system. Linux 3.16 (``BTRFS_IOC_TREE_SEARCH_V2``).
+    """
+    raw = ctypes.create_string_buffer(112 + _SEARCHED)
+    first, last = (FIRST_INODE, 0, 0), (_MAX - 256, 255, _MAX)
+    while True:
+        key = _search_key(subvolume_id, first, last)
+        ctypes.memmove(raw, key + struct.pack("=Q", _SEARCHED), 112)
+        try:
+            _ioctl(fd, _TREE_SEARCH_V2, raw)
+        except FileNotFoundError:  # it was destroyed meanwhile
+            return
+        (count,) = struct.unpack_from("=I", raw, 64)
+        if not count:
+            return
+        first = yield from _extents_in(raw, count)
+
+
+def _extents_in(
+    raw: ctypes.Array[ctypes.c_char], count: int
+) -> Generator[tuple[int, int], None, tuple[int, int, int]]:
+    """The extents in one answer of the tree search; the key after its last one."""
+    view, position = memoryview(raw), 112
+    header, extent = struct.Struct("=8xQQII").unpack_from, struct.Struct("=BQQ").unpack_from
+    inode = offset = kind = 0
+    for _ in range(count):
+        inode, offset, kind, length = header(view, position)
+        position += 32
+        if kind == _EXTENT_DATA_KEY and length == _FILE_EXTENT_SIZE:
+            how, address, size = extent(view, position + 20)
+            if how != _INLINE and address:
+                yield address, size
+        position += length
+    if offset < _MAX:
+        return inode, kind, offset + 1
+    return inode, kind + 1, 0

@@ -8,11 +8,13 @@ changed about when the older snapshot was taken are compared byte by byte.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+from kleene.host import inroot
 from kleene.storage.driver import Change
 
 _PATH_MAX = 3500
@@ -21,7 +23,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class _Tree:
+class Tree:
     """A tree that nobody writes to, read through the descriptor of its root."""
 
     def __init__(self, root: Path) -> None:
@@ -58,6 +60,29 @@ class _Tree:
     def root(self) -> os.stat_result:
         return os.fstat(self._root)
 
+    def find(self, path: str) -> os.stat_result | None:
+        """What is at ``path``, which no link leads through; ``None`` if nothing is."""
+        try:
+            fd = inroot.open_without_links(self._root, path, inroot.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise
+        try:
+            return os.fstat(fd)
+        finally:
+            os.close(fd)
+
+    def below(self, path: str) -> Iterator[tuple[str, int | None]]:
+        """Every path below a directory, with the sizes of the regular files."""
+        waiting = [path]
+        while waiting:
+            directory = waiting.pop()
+            for name, found in self.entries(directory).items():
+                yield f"{directory}/{name}", size(found)
+                if is_directory(found):
+                    waiting.append(f"{directory}/{name}")
+
     def target(self, path: str) -> str:
         """Where a symbolic link points."""
         with self._parent(path) as (directory, name):
@@ -81,74 +106,77 @@ class _Tree:
             os.close(directory)
 
 
-def changes(older: Path, newer: Path, *, unsure_since: float) -> Generator[Change, None, None]:
-    """What differs between two read-only trees, one the past of the other, directories before their content.
+def changes(
+    older: Path, newer: Path, *, unsure_since: float | None
+) -> Generator[Change, None, None]:
+    """What differs between two read-only trees, directories before their content.
 
     The root itself is ``.``. A directory is modified if its mode or owner is another; what came and went in
     it is told path by path.
 
     Args:
-        unsure_since: files that changed at or after this time (seconds since the epoch) are compared byte
-            by byte where nothing else tells them apart. A little before the older snapshot was taken.
+        unsure_since: of trees one of which is the past of the other. Files that changed at or after this
+            time (seconds since the epoch) are compared byte by byte where nothing else tells them apart. A
+            little before the older snapshot was taken. ``None``: the trees have nothing to do with each
+            other, so inodes and times mean nothing, and every file is compared.
     """
-    old = _Tree(older)
-    try:
-        new = _Tree(newer)
-        try:
-            if _signature(old.root()) != _signature(new.root()):
-                yield Change("modified", ".")
-            yield from _compare(old, new, unsure_since)
-        finally:
-            new.close()
-    finally:
-        old.close()
+    with opened(older, newer) as (old, new):
+        if signature(old.root()) != signature(new.root()):
+            yield Change("modified", ".")
+        yield from compare(old, new, unsure_since)
 
 
-def _compare(old: _Tree, new: _Tree, unsure_since: float) -> Iterator[Change]:
-    waiting = [""]
+@contextlib.contextmanager
+def opened(older: Path, newer: Path) -> Iterator[tuple[Tree, Tree]]:
+    """Both trees, as long as they are held."""
+    with contextlib.closing(Tree(older)) as old, contextlib.closing(Tree(newer)) as new:
+        yield old, new
+
+
+def compare(old: Tree, new: Tree, unsure_since: float | None, top: str = "") -> Iterator[Change]:
+    """What differs below ``top``, a directory in both trees; as :func:`changes`."""
+    waiting = [top]
     while waiting:
         directory = waiting.pop()
         before, after = old.entries(directory), new.entries(directory)
         for name in sorted(before.keys() | after.keys()):
             path = f"{directory}/{name}" if directory else name
             was, now = before.get(name), after.get(name)
-            if was and now and _is_directory(was) and _is_directory(now):
+            if was and now and is_directory(was) and is_directory(now):
                 waiting.append(path)
             if was and now and _differs(old, new, path, was, now, unsure_since):
-                yield Change("modified", path)
-            yield from _gone_and_come(old, new, path, was, now)
+                yield Change("modified", path, size(was), size(now))
+            yield from gone_and_come(old, new, path, was, now)
 
 
-def _gone_and_come(
-    old: _Tree, new: _Tree, path: str, was: os.stat_result | None, now: os.stat_result | None
+def gone_and_come(
+    old: Tree, new: Tree, path: str, was: os.stat_result | None, now: os.stat_result | None
 ) -> Iterator[Change]:
     """What is on one side only: the path, or what lies below it where it is a directory on one side only."""
     if now is None:
-        yield Change("removed", path)
+        yield Change("removed", path, size(was), None)
     if was is None:
-        yield Change("added", path)
-    if was and _is_directory(was) and not (now and _is_directory(now)):
-        yield from (Change("removed", p) for p in _below(old, path))
-    if now and _is_directory(now) and not (was and _is_directory(was)):
-        yield from (Change("added", p) for p in _below(new, path))
-
-
-def _below(tree: _Tree, path: str) -> Iterator[str]:
-    waiting = [path]
-    while waiting:
-        directory = waiting.pop()
-        for name, found in tree.entries(directory).items():
-            yield f"{directory}/{name}"
-            if _is_directory(found):
-                waiting.append(f"{directory}/{name}")
+        yield Change("added", path, None, size(now))
+    if was and is_directory(was) and not (now and is_directory(now)):
+        yield from (Change("removed", p, n, None) for p, n in old.below(path))
+    if now and is_directory(now) and not (was and is_directory(was)):
+        yield from (Change("added", p, None, n) for p, n in new.below(path))
 
 
 def _differs(
-    old: _Tree, new: _Tree, path: str, was: os.stat_result, now: os.stat_result, unsure_since: float
+    old: Tree,
+    new: Tree,
+    path: str,
+    was: os.stat_result,
+    now: os.stat_result,
+    unsure_since: float | None,
 ) -> bool:
-    if _signature(was) != _signature(now):
+    if unsure_since is None:
+        if _content_free(was) != _content_free(now):
+            return True
+    elif signature(was) != signature(now):
         return True
-    if now.st_ctime < unsure_since:
+    elif now.st_ctime < unsure_since:
         return False
     if stat.S_ISLNK(now.st_mode):
         return old.target(path) != new.target(path)
@@ -158,12 +186,25 @@ def _differs(
     return any(one != other for one, other in pairs)
 
 
-def _signature(found: os.stat_result) -> tuple[int, ...]:
+def size(found: os.stat_result | None) -> int | None:
+    """Bytes of a regular file; ``None`` for everything else."""
+    return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+
+
+def _content_free(found: os.stat_result) -> tuple[int, ...]:
+    """What two files of different trees must have in common before their contents are looked at."""
+    length = 0 if is_directory(found) else found.st_size
+    return found.st_mode, found.st_uid, found.st_gid, found.st_rdev, length
+
+
+def signature(found: os.stat_result) -> tuple[int, ...]:
+    """What stays the same while nobody writes to a file, in a tree and in what was cloned from it."""
     attributes = (found.st_mode, found.st_uid, found.st_gid, found.st_rdev, found.st_ino)
-    if _is_directory(found):
+    if is_directory(found):
         return attributes[:3]
     return (*attributes, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _is_directory(found: os.stat_result) -> bool:
+def is_directory(found: os.stat_result) -> bool:
+    """Whether it is one; a link to one is not."""
     return stat.S_ISDIR(found.st_mode)

@@ -11,8 +11,9 @@ datasets it names, so that each costs the same with one dataset and with a thous
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -28,6 +29,10 @@ class Snapshot:
         return f"{self.dataset}@{self.name}"
 
 
+Part = str | Snapshot
+"""What holds space: a dataset without its snapshots, or one snapshot."""
+
+
 @dataclass(frozen=True)
 class Usage:
     """Space in bytes. ``exclusive``: held by this object alone; ``referenced``: all that it shows."""
@@ -38,10 +43,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class Change:
-    """A path, relative to the root of the dataset, that differs between two snapshots."""
+    """A path, relative to the root of the dataset, that differs between two snapshots.
+
+    Attributes:
+        before, after: size in bytes of the regular file; ``None`` for what is none, or is not there.
+    """
 
     kind: Literal["added", "modified", "removed"]
     path: str
+    before: int | None = field(default=None, compare=False)
+    after: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,16 @@ class StorageDriver(Protocol):
 
     async def usage(self, dataset: str) -> Usage: ...
 
+    async def space(self, groups: Sequence[Sequence[Part]]) -> list[Usage]:
+        """For each group of datasets and snapshots, what it holds on disk.
+
+        ``exclusive`` is what comes free when all of the group is destroyed together, which is more than the
+        sum of its members' own; ``referenced`` is all that it refers to, each block counted once. Of file
+        data as it is allocated, compressed if it is. Parts that do not exist count nothing. Reads the place
+        of every extent in the pool that it did not read before: not for a hot path.
+        """
+        ...
+
     async def pool_free(self) -> int:
         """Bytes that can still be written to the pool."""
         ...
@@ -148,8 +169,20 @@ class StorageDriver(Protocol):
         """Make a dataset from a whole stream that :meth:`send` wrote."""
         ...
 
-    def diff(self, older: Snapshot, newer: Snapshot) -> AsyncIterator[Change]:
-        """What changed between two snapshots of one dataset, or of a dataset and its clone."""
+    def diff(
+        self, older: Snapshot, newer: Snapshot, *, related: bool = True
+    ) -> AsyncIterator[Change]:
+        """What changed between two snapshots, in no certain order but directories before their content.
+
+        Args:
+            related: the newer one was made from the older one, by whatever snapshots and clones: only what
+                was written since is read. Else names, modes, owners and contents are compared, and times
+                are not.
+        """
+        ...
+
+    def view(self, snapshot: Snapshot) -> AbstractAsyncContextManager[Path]:
+        """A directory of the host with the snapshot's files, read-only, for as long as it is held."""
         ...
 
     async def close(self) -> None:

@@ -303,8 +303,33 @@ def test_prune_asks(
 
 
 def test_forced_prune_of_images(daemon: ScriptedDaemon, klee: Klee) -> None:
-    daemon.answer("POST", "/images/prune?all=true", ["a" * 12])
-    assert klee("image", "prune", "-af") == (0, "aaaaaaaaaaaa\n", "")
+    held = {"kind": "image", "id": "a" * 12, "name": "", "used": "2026-11-24", "own": 1, "size": 2}
+    plan = {"objects": [held], "bytes": 2_100_000}
+    daemon.answer("GET", "/images/prune?all=true&until=7d", plan)
+    daemon.answer("POST", f"/images/prune?all=true&until=7d&only={'a' * 12}", ["a" * 12])
+    done = klee("image", "prune", "-af", "--filter", "until=7d")
+    assert done == (0, "aaaaaaaaaaaa\n", "freed 2.1 MB\n")
+    assert "until" in klee("image", "prune", "--filter", "label=x").err
+
+
+def test_what_is_pruned_is_shown_before(
+    daemon: ScriptedDaemon, klee: Klee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    held = {
+        "kind": "snapshot",
+        "id": "b" * 12,
+        "name": "RUN make",
+        "used": "2026-11-24",
+        "own": 1_500_000,
+        "size": 2,
+    }
+    daemon.answer("GET", "/builds/prune?all=false&until=", {"objects": [held], "bytes": 3000})
+    done = klee("build", "prune")
+    assert (done.status, len(daemon.requests)) == (1, 1)
+    assert "RUN make" in done.out
+    assert "1.5 MB" in done.out
+    assert "This frees 3.0 kB." in done.err
 
 
 def test_version_and_info(daemon: ScriptedDaemon, klee: Klee) -> None:

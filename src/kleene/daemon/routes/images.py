@@ -1,4 +1,6 @@
-"""Images: list, inspect, tag, remove, prune. They are built and created by streams: ``streams``.
+"""Images: list, inspect, tag, remove, history, blame, diff.
+
+They are built and created by streams: ``streams``. They are pruned in ``space``.
 
 The reference of an image may hold slashes, which :mod:`kleene.daemon.paths` folds into one segment.
 """
@@ -7,12 +9,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 from litestar import Router, delete, get, post
 from litestar.params import QueryParameter
 
 from kleene.daemon.paths import unfold
 from kleene.daemon.routes.common import Engine, ImageRef, errors
 from kleene.schemas.common import IdResponse
+from kleene.schemas.history import Blame, HistoryStep, StateChange
 from kleene.schemas.images import Image
 
 
@@ -28,9 +32,16 @@ async def list_(engine: Engine) -> list[Image]:
     summary="image inspect",
     responses=errors(404),
 )
-async def inspect(engine: Engine, image_id: ImageRef) -> Image:
+async def inspect(
+    engine: Engine,
+    image_id: ImageRef,
+    size: Annotated[bool, QueryParameter(description="Measure it on disk.")] = False,
+) -> Image:
     """Tell all that is known of an image: its configuration, its instructions and their snapshots."""
-    return await engine.images.inspect(unfold(image_id))
+    image = await engine.images.inspect(unfold(image_id))
+    if not size:
+        return image
+    return msgspec.structs.replace(image, size=await engine.space.of_image(unfold(image_id)))
 
 
 @post(
@@ -51,21 +62,42 @@ async def tag(
     return IdResponse(await engine.images.tag(unfold(image_id), nametag))
 
 
-@post(
-    "/prune",
-    status_code=200,
-    operation_id="Image.Prune",
-    summary="image prune",
-    responses=errors(),
+@get(
+    "/{image_id:str}/history",
+    operation_id="Image.History",
+    summary="image history",
+    responses=errors(404),
 )
-async def prune(
+async def history(engine: Engine, image_id: ImageRef) -> list[HistoryStep]:
+    """Tell the steps of the build that made an image: time, size, cache key, snapshot, environment."""
+    return await engine.history.steps(unfold(image_id))
+
+
+@get(
+    "/{image_id:str}/blame",
+    operation_id="Image.Blame",
+    summary="image blame",
+    responses=errors(404),
+)
+async def blame(
     engine: Engine,
-    all: Annotated[  # noqa: A002 - the documented name
-        bool, QueryParameter(description="Remove the images that have a tag, too.")
-    ] = False,
-) -> list[str]:
-    """Remove all images that no container uses; their ids."""
-    return await engine.images.prune(all)
+    image_id: ImageRef,
+    path: Annotated[str, QueryParameter(description="Absolute path in the image.")],
+) -> Blame:
+    """Tell which step wrote a file of an image, or removed it. Links on the way are followed in the image."""
+    return await engine.history.blame(unfold(image_id), path)
+
+
+_State = Annotated[str, QueryParameter(description="IMAGE[@SNAPSHOT].")]
+
+
+@get("/diff", operation_id="Image.Diff", summary="image diff", responses=errors(404))
+async def diff(engine: Engine, older: _State, newer: _State) -> list[StateChange]:
+    """Tell what differs between two states of images, by path.
+
+    Of states of one line of builds the storage tells what was written; others are compared by content.
+    """
+    return await engine.history.diff(older, newer)
 
 
 @delete(
@@ -80,4 +112,4 @@ async def remove(engine: Engine, image_id: ImageRef) -> IdResponse:
     return IdResponse(await engine.images.remove(unfold(image_id)))
 
 
-router = Router("/images", route_handlers=[list_, inspect, tag, prune, remove])
+router = Router("/images", route_handlers=[list_, inspect, tag, history, blame, diff, remove])

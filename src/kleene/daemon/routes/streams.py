@@ -23,6 +23,7 @@ from kleene.schemas.common import ErrorResponse
 from kleene.schemas.containers import WaitConfig
 from kleene.schemas.events import EventsConfig
 from kleene.schemas.execs import AttachConfig, ExecStartConfig
+from kleene.schemas.history import BisectConfig
 from kleene.schemas.images import ImageBuildConfig, ImageCreateConfig
 from kleene.schemas.logs import LogsConfig
 from kleene.schemas.stream import ClientMessage, Closing, ServerMessage, WebSocketMessage
@@ -126,6 +127,17 @@ async def image_build(socket: Socket, engine: Engine, streams: NamedDependency[S
         return Closing(message="checked" if config.check else "image created", data=image_id)
 
     await serve(socket, streams, "build", ImageBuildConfig, operation)
+
+
+@websocket("/images/bisect")
+async def image_bisect(socket: Socket, engine: Engine, streams: NamedDependency[Streams]) -> None:
+    """Find the first step after which a command fails; a client that goes away ends the search."""
+
+    async def operation(config: BisectConfig, reporter: Reporter, _: Inputs) -> Closing:
+        found = await engine.bisect.run(config, reporter.event)
+        return Closing(message=found.message, data=found.snapshot)
+
+    await serve(socket, streams, "bisect", BisectConfig, operation)
 
 
 @websocket("/images/create")
@@ -239,6 +251,9 @@ async def _wait_body(container_id: ContainerRef, data: JSONBody[WaitConfig]) -> 
 async def _build_body(data: JSONBody[ImageBuildConfig]) -> None: ...
 
 
+async def _bisect_body(data: JSONBody[BisectConfig]) -> None: ...
+
+
 async def _create_body(data: JSONBody[ImageCreateConfig]) -> None: ...
 
 
@@ -249,7 +264,16 @@ handlers = [
     container_logs,
     container_wait,
     image_build,
+    image_bisect,
     image_create,
+    _describe(
+        "/images/bisect",
+        "ImageBisect",
+        "image bisect",
+        "Find the first step of a build after which a command fails, by halving. The output of the command "
+        "is streamed; the `closing` message tells the step, and has its snapshot in `data`.",
+        _bisect_body,
+    ),
     _describe(
         "/exec/start",
         "ExecStartWebSocket",

@@ -1,0 +1,63 @@
+"""Prunes that tell beforehand what they take: of images, and of what builds left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from kleene.client.address import target
+from kleene.errors import KleeneError
+
+if TYPE_CHECKING:
+    from kleene.client.operations import Request
+
+Ids = list[str]
+
+_IDS = 500
+
+
+class Builds:
+    """Operations on what builds left behind: snapshots of steps that no image is, failed builds."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def prune_plan(self, *, all: bool = False, until: str = "") -> Any:  # noqa: A002
+        """What :meth:`prune` would remove, and the bytes that come free by it."""
+        return self._request("GET", target("builds", "prune", query={"all": all, "until": until}))
+
+    def prune(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - the API's name
+        until: str = "",
+        only: Iterable[str] | None = None,
+    ) -> Ids:
+        """Remove what no tagged image needs, or ``all`` but the images themselves; the ids.
+
+        Args:
+            until: only what was not used since: a time, or how long ago.
+            only: of these, the ones with these ids.
+        """
+        return prune(self._request, "builds", all, until, only)
+
+
+def prune(request: Request, kind: str, every: bool, until: str, only: Iterable[str] | None) -> Ids:
+    """Prune, and of ``only`` some at a time; the ids of what went."""
+    query: dict[str, str | bool] = {"all": every, "until": until}
+    if only is None:
+        return ids_of(request("POST", target(kind, "prune", query=query)))
+    listed, done = [*only], []
+    for start in range(0, len(listed), _IDS):  # a request's head has a limit
+        some: dict[str, str | bool] = {"only": ",".join(listed[start : start + _IDS])}
+        done += ids_of(request("POST", target(kind, "prune", query=query | some)))
+    return done
+
+
+def ids_of(answer: Any) -> Ids:
+    """The ids that the daemon answered."""
+    if isinstance(answer, list):
+        return [str(i) for i in answer]
+    raise KleeneError(
+        "the daemon's answer is no list", hint="do klee and kleened fit? klee version"
+    )
