@@ -1,7 +1,7 @@
 # Every target makes the checkout ready first (scripts/setup): a fresh clone needs python3, make and apt.
 BIN := .venv/bin
 
-.PHONY: help setup check lint test demo demo-clean bench docs lock format clean
+.PHONY: help setup check lint test fuzz demo demo-clean bench docs lock format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ test: ## Every check and every test, for real: needs root, takes some minutes
 	@scripts/setup test
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
+
+SECONDS ?= 600
+fuzz: ## Fuzz the readers of Dockerfiles for SECONDS (600) each; keeps the corpus in .fuzz
+	@scripts/setup check
+	@for target in dockerfile trigger expansion ignore; do \
+		$(BIN)/python -m tests.fuzz $$target .fuzz/$$target $(SECONDS) || exit 1; done
 
 demo: ## From a Dockerfile to a running container, each command shown with its output; needs root
 	@scripts/setup demo

@@ -41,9 +41,14 @@ def write(path: Path, texts: list[str], asker: str) -> None:
     found: Wanted = {}
     for text in texts:
         visit(Requirement(text), asker, found)
+    markers = {
+        str(canonicalize_name(r.name)): r.marker for r in map(Requirement, texts) if r.marker
+    }
     lines = ["# Written by `make lock`: change pyproject.toml, not this file."]
     for name in sorted(found):
-        lines.append(f"{name}=={metadata.version(name)}  # via {', '.join(sorted(found[name]))}")
+        where = f" ; {markers[name]}" if name in markers else ""
+        askers = ", ".join(sorted(found[name]))
+        lines.append(f"{name}=={metadata.version(name)}{where}  # via {askers}")
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -11,11 +11,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LINE = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][0-9a-z.+!]*)  # via .+")
+LINE = re.compile(
+    r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][0-9a-z.+!]*)"
+    r"(?: ; platform_machine == \"[a-z0-9_]+\")?  # via .+"
+)
 
 
 def locked(name: str) -> dict[str, str]:
-    """Versions by name. Every line must be a plain, exact version: no address, no path."""
+    """Versions by name. Every line must be an exact version: no address, no path."""
     versions = {}
     for line in (ROOT / name).read_text().splitlines():
         if not line.startswith("#"):

@@ -237,6 +237,8 @@ class _Parser:
         return cut[:-1], True
 
     def _heredoc_starts(self, statement: Statement) -> tuple[HeredocStart, ...]:
+        if statement.name == "ONBUILD":
+            statement = nested(statement, self._escape)
         arguments = statement.arguments
         if "<<" not in arguments.text:
             return ()
