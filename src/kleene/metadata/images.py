@@ -82,7 +82,7 @@ class InstructionRecord:
         key: in the build cache, of the state after it.
         cached, reason: whether the state was taken from the cache, and why (not).
         seconds: how long the step took.
-        size: bytes of files' data that it wrote, as the storage counts them; ``None`` is unknown.
+        size: bytes of the files that it added or changed; ``None``: nobody has asked yet.
         args: of RUN, the argument vector.
         user, cwd, shell: what a RUN after this step would have; of a RUN, what it has.
         env: the same, ``NAME=VALUE``; ``[]`` but for FROM and RUN, see :meth:`ImageStore.environment`.
@@ -207,7 +207,9 @@ class ImageStore:
         return [f"{name}={value}" for name, value in merged.items()]
 
     def add_instruction(self, record: InstructionRecord) -> None:
-        self._instructions.insert(record)
+        """Note a step of an image in the making. It is durable when the image is: :meth:`finish`."""
+        with self._database.unhurried():
+            self._instructions.insert(record)
 
     def set_snapshot(self, image_id: str, position: int, snapshot: str) -> None:
         """Say that there is a snapshot of the state after an instruction after all."""

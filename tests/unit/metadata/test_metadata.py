@@ -87,6 +87,23 @@ def test_a_failed_transaction_changes_nothing(database: Database) -> None:
     assert store.containers.get(CONTAINER.id) == CONTAINER
 
 
+def test_unhurried_commits_are_there_and_those_after_them_wait_for_the_disk(
+    database: Database, tmp_path: Path
+) -> None:
+    store = ImageStore(database)
+    store.images.insert(image("a" * 12))
+    store.add_instruction(InstructionRecord("a" * 12, 1, "FROM base", None))
+    assert database.query("PRAGMA synchronous")[0][0] == 2  # FULL
+    other = ImageStore(Database.open(tmp_path / "kleene.db"))
+    assert [step.text for step in other.instructions("a" * 12)] == ["FROM base"]
+    with pytest.raises(sqlite3.IntegrityError):
+        store.add_instruction(InstructionRecord("a" * 12, 1, "FROM base", None))
+    assert database.query("PRAGMA synchronous")[0][0] == 2
+    with database.transaction():
+        store.add_instruction(InstructionRecord("a" * 12, 2, "RUN true", None))
+    assert len(other.instructions("a" * 12)) == 2
+
+
 def test_execs_go_with_their_container(database: Database) -> None:
     store = ContainerStore(database)
     store.containers.insert(CONTAINER)
