@@ -8,6 +8,8 @@ import os
 from collections.abc import AsyncIterator, Callable
 from typing import IO, Any, TypeVar
 
+from kleene.host.threads import own_thread
+
 T = TypeVar("T")
 
 
@@ -23,7 +25,7 @@ async def read_in_thread(chunks: AsyncIterator[bytes], work: Callable[[IO[bytes]
     )
     stream = asyncio.StreamWriter(transport, protocol, None, loop)
     source = os.fdopen(reading, "rb", buffering=0)
-    task = asyncio.ensure_future(asyncio.to_thread(_closing, source, work))
+    task = own_thread(lambda: _closing(source, work))
     try:
         await _feed(stream, chunks, task)
     finally:

@@ -12,6 +12,7 @@ from typing import IO
 
 from kleene.engine.chunks import read_in_thread
 from kleene.host import archive, tarwrite
+from kleene.host.threads import own_thread
 
 _CHUNK = 64 * 1024
 
@@ -26,7 +27,8 @@ async def stream(root: int, path: str) -> AsyncGenerator[bytes, None]:
     transport, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
     )
-    work = asyncio.ensure_future(asyncio.to_thread(_write, root, path, os.fdopen(writing, "wb")))
+    sink = os.fdopen(writing, "wb")
+    work = own_thread(lambda: _write(root, path, sink))
     try:
         while data := await reader.read(_CHUNK):
             yield data

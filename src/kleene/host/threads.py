@@ -1,11 +1,17 @@
-"""Blocking work in a thread that can be stopped, and that never outlives who asked for it."""
+"""Blocking work in a thread that can be stopped, and that never outlives who asked for it.
+
+Such work waits for clients and servers, as long as they like. So it never takes a thread of the event loop's
+pool, which has a few: what is short (``asyncio.to_thread``) would wait behind it, all over the daemon.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -40,6 +46,16 @@ class Stop:
             yield item
 
 
+def own_thread(work: Callable[[], _T]) -> asyncio.Future[_T]:
+    """``work`` begun in a thread of its own, which ends with it; cancelling the future does not stop it."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="kleene-work")
+    try:
+        context = contextvars.copy_context()
+        return asyncio.get_running_loop().run_in_executor(pool, context.run, work)
+    finally:
+        pool.shutdown(wait=False)
+
+
 async def in_thread(
     work: Callable[[Stop], _T], *, watch: Callable[[], Awaitable[None]] | None = None
 ) -> _T:
@@ -51,7 +67,7 @@ async def in_thread(
         watch: awaited now and then while the work goes on, and once at its end, to report progress.
     """
     stop = Stop()
-    task = asyncio.ensure_future(asyncio.to_thread(work, stop))
+    task = own_thread(lambda: work(stop))
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=WATCH_INTERVAL if watch else None)

@@ -64,3 +64,14 @@ async def test_watcher_sees_the_end() -> None:
 
     await threads.in_thread(lambda _: done.append(1), watch=watch)
     assert seen == [1]
+
+
+async def test_work_that_waits_keeps_nobody_from_a_thread() -> None:
+    go_on = threading.Event()
+    waiting = [asyncio.create_task(threads.in_thread(lambda _: go_on.wait())) for _ in range(70)]
+    try:
+        async with asyncio.timeout(20):
+            assert await asyncio.to_thread(lambda: 3) == 3
+    finally:
+        go_on.set()
+        await asyncio.gather(*waiting)
