@@ -30,6 +30,7 @@ _HOSTNAME = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*))*"
 )
 _HOSTNAME_LENGTH = 63  # hostname(7)
+_ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _LONGEST = 10 * 365 * 86400.0  # seconds: what a duration may be, and a timer take
 _TMPFS_FLAGS = {"rw", "ro", "suid", "nosuid", "exec", "noexec", "nodev", "noatime", "relatime"}
 _TMPFS_VALUES = re.compile(
@@ -111,7 +112,13 @@ def _host(line: str) -> tuple[str, str]:
 
 def _address(text: str) -> str:
     try:
-        return str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
+        # Python takes anything after a '%', lines too; an interface's name goes there (RFC 4007, section 11).
+        if isinstance(address, ipaddress.IPv6Address) and not _ZONE.fullmatch(
+            address.scope_id or "0"
+        ):
+            raise ValueError
+        return str(address)
     except ValueError as error:
         raise InvalidInput(
             f"'{text}' is not an IP address", hint="write it as 10.0.0.1 or fd00::1"

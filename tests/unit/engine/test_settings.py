@@ -72,6 +72,8 @@ def test_a_change_keeps_what_it_does_not_name() -> None:
         ({"add_hosts": ["db"]}, "'' is not an IP address"),
         ({"add_hosts": ["d b:10.0.0.1"]}, "no valid name"),
         ({"dns": ["one.one"]}, "'one.one' is not an IP address"),
+        ({"dns": ["fe80::1%eth0\nnameserver 10.6.6.6"]}, "is not an IP address"),
+        ({"add_hosts": ["db:fe80::1%a\n10.6.6.6 bank"]}, "is not an IP address"),
         ({"cap_add": ["FLY"]}, "capability 'FLY'"),
     ],
 )
@@ -87,14 +89,14 @@ def test_what_the_runtime_is_given() -> None:
             ulimits=[Ulimit("nofile", 10, 20)],
             tmpfs=[TmpfsConfig("/run", ["size=1m"])],
             add_hosts=["db:10.0.0.1", "six:[fd00::1]"],
-            dns=["10.0.0.53"],
+            dns=["10.0.0.53", "fe80::1%eth0"],
         )
     )
     assert found.limits.memory == 10_000_000
     assert (found.rlimits[0].name, found.rlimits[0].hard) == ("nofile", 20)
     assert (found.tmpfs[0].destination, found.tmpfs[0].options) == ("/run", ["size=1m"])
     assert found.hosts == [("db", "10.0.0.1"), ("six", "fd00::1")]
-    assert found.dns == ["10.0.0.53"]
+    assert found.dns == ["10.0.0.53", "fe80::1%eth0"]
 
 
 def test_restart_policies_that_do_not_fit() -> None:
