@@ -135,6 +135,12 @@ def test_tar_streams(daemon: Daemon, data: str) -> None:
 
     again = daemon.klee("volume", "import", "copy", check=False, stdin="")
     assert "volume 'copy' is not empty" in again.stderr
+    daemon.klee("run", "-d", "--name", "user", "-m", "busy:/v", "tiny", "sleep", "600")
+    busy = subprocess.run(
+        daemon.command("volume", "import", "busy"), input=done.stdout, capture_output=True
+    )
+    assert b"running containers mount it: 'user'" in busy.stderr
+    daemon.klee("rmc", "-f", "user")
     hostile = io.BytesIO()
     with tarfile.open(fileobj=hostile, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("good"))

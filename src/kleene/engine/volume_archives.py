@@ -39,7 +39,8 @@ class VolumeArchives:
         """Fill a volume, which is made if there is none; its name. If it fails, nothing is left.
 
         Raises:
-            Conflict: there is something in it.
+            Conflict: there is something in it, or containers that mount it run: what they write to it
+                meanwhile would be lost if it fails.
             InvalidInput: the stream is damaged, or tries to get out of the volume.
             HostUnavailable: no space, or the quota is used up.
         """
@@ -48,6 +49,7 @@ class VolumeArchives:
         async with self._core.locks.hold(f"volume/{name}"):
             record = self._volumes.get(name)
             target = self._volumes.mountpoint(name)
+            self._check_idle(name)
             if any(target.iterdir()):
                 raise Conflict(
                     f"volume '{name}' is not empty",
@@ -57,12 +59,25 @@ class VolumeArchives:
             try:
                 await tars.extract(fd, chunks, f"import to {name}")
             except BaseException:
-                await (self._volumes.destroy(record) if new else self._states.empty(record.dataset))
+                # A container that was made meanwhile goes on having the volume.
+                gone = new and not self._core.containers.mounting(name)
+                await (
+                    self._volumes.destroy(record) if gone else self._states.empty(record.dataset)
+                )
                 raise
             finally:
                 os.close(fd)
         self._core.events.emit("volume", "import", name, name)
         return name
+
+    def _check_idle(self, name: str) -> None:
+        if users := [user for user in self._core.containers.mounting(name) if user.running]:
+            found = sorted(user.name for user in users)
+            listed = ", ".join(f"'{user}'" for user in found)
+            raise Conflict(
+                f"volume '{name}' is in use: running containers mount it: {listed}",
+                hint=f"stop them first: klee stop {' '.join(found)}",
+            )
 
 
 async def _stream(stack: contextlib.AsyncExitStack, root: int) -> AsyncGenerator[bytes, None]:
