@@ -105,7 +105,12 @@ def decode(data: bytes, *, entries: int, size: int) -> Manifest:
     if total > size:
         raise _too_large(f"{total} bytes", f"{size} bytes")
     identity = hashlib.sha256(encode("", mode, items)).hexdigest()[:32]
-    return Manifest(identity, name, mode, items)
+    return Manifest(identity, _plain(name), mode, items)
+
+
+def _plain(name: str) -> str:
+    """A name as messages and logs can have it: in one line, and no longer than a path."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name[:LONGEST_PATH])
 
 
 def _items(rows: list[Any]) -> list[Item]:

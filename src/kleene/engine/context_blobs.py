@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -34,18 +35,30 @@ class Blobs:
             made.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._verified: set[str] = set()
         self._busy: set[str] = set()
+        self._lock = threading.Lock()
+        # What a kill left: parts of second connections, and contents on their way out.
+        for left in (*self._parts.glob("*.*"), *self._whole.glob("*/*.*")):
+            left.unlink(missing_ok=True)
 
     def path(self, digest: str) -> Path:
         """Where a content is, once it is there."""
         return self._whole / digest[:2] / digest
 
     def present(self, digest: str, size: int) -> bool:
-        """Whether a content is there, and as it should be. Counts as a use of it."""
+        """Whether a content is there, and as it should be. Counts as a use of it.
+
+        Raises:
+            InvalidInput: it has another size: that is no reason to take it from those who have it right.
+        """
         path = self.path(digest)
         try:
             os.utime(path)
-            if path.stat().st_size == size and self._is_right(path, digest):
-                return True
+            if self._is_right(path, digest):
+                if path.stat().st_size == size:
+                    return True
+                raise InvalidInput(
+                    "the list of the context cannot be trusted: a file has not the size of its content"
+                )
         except FileNotFoundError:
             return False
         path.unlink(missing_ok=True)
@@ -75,16 +88,16 @@ class Blobs:
             if len(head) < _HEADER.size:
                 raise _broken_off()
             digest, start, size = _HEADER.unpack(head)
-            if size > limit or start > limit:
+            if start + size > limit:
                 raise InvalidInput(f"a file of the context has more than {limit} bytes")
             self._receive(source, digest.hex(), start, size)
 
     def _receive(self, source: IO[bytes], digest: str, start: int, size: int) -> None:
         # A second connection that sends the same is not the first one gone on: it has a file of its own.
-        shared = digest in self._busy
-        part = self._parts / f"{digest}.{os.urandom(4).hex()}" if shared else self._part(digest)
-        if not shared:
+        with self._lock:
+            shared = digest in self._busy
             self._busy.add(digest)
+        part = self._parts / f"{digest}.{os.urandom(4).hex()}" if shared else self._part(digest)
         try:
             self._write(source, part, digest, start, size)
         except OSError as error:

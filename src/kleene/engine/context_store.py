@@ -7,13 +7,14 @@ what was not used for long goes, and the oldest go when there is too much.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -21,10 +22,10 @@ from typing import IO, NamedTuple
 from kleene.contexts import manifest
 from kleene.engine import context_trees
 from kleene.engine.context_blobs import Blobs
-from kleene.errors import InvalidInput, NotFound
+from kleene.errors import Conflict, InvalidInput, NotFound
 from kleene.host import archive, oserrors
 from kleene.host.decompress import Reader
-from kleene.host.threads import Stop
+from kleene.host.threads import Stop, own_thread
 from kleene.schemas.contexts import ContextOffer
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -87,9 +88,12 @@ class ContextStore:
 
         Raises:
             InvalidInput: the list is malformed, too large, or not to be trusted.
+            Conflict: a build uses an archive that was given the same id.
         """
         listed = self._decode(data)
         path = self._lists / listed.id
+        self.blobs.check_space(len(data))
+        self._make_way(listed.id)
         half = path.with_suffix(f".{os.urandom(4).hex()}")
         try:
             half.write_bytes(data)
@@ -107,6 +111,14 @@ class ContextStore:
         blobs.check_space(sum(contents[digest] - start for digest, start in missing.items()))
         return ContextOffer(listed.id, missing)
 
+    def _make_way(self, context: str) -> None:
+        """See that what has the id of a list is made of the list, and no archive that somebody called so."""
+        tree = self._tree(context)
+        if tree.is_dir() and not (self._lists / context).exists():
+            self._remove(tree)
+            if tree.is_dir():
+                raise Conflict("a build uses another context of this id", hint="try again after it")
+
     def _decode(self, data: bytes) -> manifest.Manifest:
         return manifest.decode(data, entries=self.limits.entries, size=self.limits.size)
 
@@ -115,9 +127,12 @@ class ContextStore:
 
         Raises:
             InvalidInput: it is damaged, too large, no tar archive, or tries to get out of its directory.
+            Conflict: there is a context of this id.
         """
         tree = self._tree(token)
-        half = tree.with_name(f"{token}.tmp")
+        half = tree.with_name(f"{token}.{os.urandom(4).hex()}.tmp")
+        if tree.is_dir() or (self._lists / token).exists():
+            raise Conflict(f"there is a build context '{token}' already", hint="choose another id")
         try:
             half.mkdir(mode=0o700)
             extract(source, half, "context", self.limits)
@@ -128,15 +143,16 @@ class ContextStore:
         finally:
             shutil.rmtree(half, ignore_errors=True)
 
-    @contextlib.contextmanager
-    def empty(self) -> Iterator[Path]:
+    @contextlib.asynccontextmanager
+    async def empty(self) -> AsyncIterator[Path]:
         """An empty directory for as long as the block lasts."""
         path = self._trees / f"{os.urandom(16).hex()}.tmp"
         path.mkdir(mode=0o755)
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            # There may be a million files in it by now.
+            await asyncio.shield(own_thread(lambda: shutil.rmtree(path, ignore_errors=True)))
 
     @contextlib.contextmanager
     def opened(self, context: str) -> Iterator[Path]:

@@ -79,6 +79,9 @@ def _fill(manifest: Manifest, top: Path, blob: Callable[[str], Path], stop: Stop
 def _file(item: Item, root: int, content: Path) -> None:
     source = os.open(content, os.O_RDONLY)
     try:
+        # The sum of the sizes was checked against what a context may have.
+        if os.fstat(source).st_size != item.size:
+            raise Conflict("a file of the build context has not the size that was told")
         target = os.open(item.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=root)
         try:
             filedata.copy_data(source, target, os.fstat(source))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -41,11 +41,18 @@ class Contexts:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._made: ContextStore | None = None
+        self._making = asyncio.Lock()
 
-    @functools.cached_property
-    def _store(self) -> ContextStore:
+    async def _store(self) -> ContextStore:
         # Made with the first context that is not a directory of this host: most daemons never see one.
-        return ContextStore(self._core.platform.root / "contexts", self._core.platform.contexts)
+        # In a thread, for it takes away what a kill left.
+        async with self._making:
+            if self._made is None:
+                platform = self._core.platform
+                where, limits = platform.root / "contexts", platform.contexts
+                self._made = await in_thread(lambda _: ContextStore(where, limits))
+        return self._made
 
     async def offer(self, listed: bytes) -> ContextOffer:
         """Take the list of a context (``contexts.manifest``); what is missing of it.
@@ -53,7 +60,7 @@ class Contexts:
         Raises:
             InvalidInput: the list is malformed, too large, or not to be trusted.
         """
-        store = self._store
+        store = await self._store()
         return await in_thread(lambda stop: store.offer(listed, stop))
 
     async def receive(self, chunks: AsyncIterator[bytes]) -> None:
@@ -64,7 +71,7 @@ class Contexts:
             Conflict: a file changed while it was sent.
             HostUnavailable: there is no space.
         """
-        store = self._store
+        store = await self._store()
         limit = store.limits.size
         await read_in_thread(chunks, lambda source: store.blobs.receive(source, limit))
 
@@ -74,7 +81,7 @@ class Contexts:
         Raises:
             InvalidInput: it is damaged, too large, no tar archive, or tries to get out of its directory.
         """
-        store = self._store
+        store = await self._store()
         await read_in_thread(chunks, lambda source: store.extract(token, source))
 
     @contextlib.asynccontextmanager
@@ -91,14 +98,14 @@ class Contexts:
             async with self._remote(config, emit) as place:
                 yield place
         elif not config.context:
-            with self._store.empty() as directory:
+            async with (await self._store()).empty() as directory:
                 yield Place(str(directory), "the empty context", _needed(config))
         else:
             yield Place(config.context, config.context, config.dockerfile_content)
 
     @contextlib.asynccontextmanager
     async def _uploaded(self, context: str, dockerfile: bytes | None) -> AsyncIterator[Place]:
-        store = self._store
+        store = await self._store()
         try:
             with store.opened(context) as tree:
                 name = await in_thread(lambda stop: store.make(context, stop))
@@ -110,14 +117,15 @@ class Contexts:
     @contextlib.asynccontextmanager
     async def _remote(self, config: ImageBuildConfig, emit: Emit) -> AsyncIterator[Place]:
         url, given = config.context, config.dockerfile_content
-        with self._store.empty() as directory:
+        store = await self._store()
+        async with store.empty() as directory:
             if giturl.is_git(url):
                 repository = giturl.parse(url)
                 await emit(ProgressMade(f"fetch {repository.shown}", 0))
                 found = await git.fetch(repository, directory)
                 yield Place(str(found.path), repository.shown, given)
                 return
-            text = await fetched(url, directory, self._store.limits, emit)
+            text = await fetched(url, directory, store.limits, emit)
             yield Place(str(directory), without_password(url), text if given is None else given)
 
 

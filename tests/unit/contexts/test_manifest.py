@@ -118,3 +118,10 @@ def test_contexts_that_the_daemon_fetches(text: str, remote: bool) -> None:
 @given(st.binary(max_size=600))
 def test_bytes_that_are_no_archive_are_a_dockerfile(data: bytes) -> None:
     assert not is_archive(b"FROM x\n" + data)
+
+
+def test_a_name_is_one_line_of_text() -> None:
+    data = json.dumps([1, "a\nERROR forged\ud800" + "x" * 9999, 0o755, []]).encode()
+    name = decode(data, entries=1, size=1).name
+    assert name.startswith("a\ufffdERROR forged\ufffdx")
+    assert len(name.encode()) < 5000

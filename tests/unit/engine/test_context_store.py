@@ -7,12 +7,13 @@ import io
 import os
 import stat
 import struct
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
-from kleene.contexts.manifest import Item, encode
+from kleene.contexts.manifest import Item, decode, encode
 from kleene.engine.context_store import ContextLimits, ContextStore
 from kleene.errors import Conflict, InvalidInput, NotFound
 from kleene.host.threads import Stop
@@ -136,3 +137,70 @@ def test_the_oldest_go_first_and_what_is_used_stays(tmp_path: Path) -> None:
     os.utime(tree, (1, 1))
     store.prune(young=0)
     assert not tree.exists()
+
+
+def test_a_list_that_lies_about_a_size_takes_nothing_away_and_gets_nothing(store: Store) -> None:
+    data = b"x" * 1000
+    honest, _ = store.ask(file("x", data))
+    store.take(frame(data))
+    lie = Item("x", "f", 0o644, 10**18, 0, sha(data))
+    with pytest.raises(InvalidInput, match="not the size"):
+        store.ask(lie)
+    assert store.ask(file("x", data)) == (honest, {})
+    other = b"y" * 1000  # told before its content was there
+    context, _ = store.ask(Item("y", "f", 0o644, 10**18, 0, sha(other)))
+    store.take(frame(other))
+    with pytest.raises(Conflict, match="not the size"):
+        store.make(context, Stop())
+
+
+def test_an_archive_does_not_take_the_place_of_a_list(store: Store) -> None:
+    trojan = io.BytesIO()
+    with tarfile.open(fileobj=trojan, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("evil"))
+    items = file("x", b"x")
+    context = decode(encode("", 0o755, [items]), entries=1, size=1).id
+    store.extract(context, io.BytesIO(trojan.getvalue()))  # the id can be told from the files
+    with store.opened(context), pytest.raises(Conflict, match="another context of this id"):
+        store.ask(items)
+    assert store.ask(items)[0] == context
+    store.take(frame(b"x"))
+    with pytest.raises(Conflict, match="already"):
+        store.extract(context, io.BytesIO(trojan.getvalue()))
+    with store.opened(context) as tree:
+        store.make(context, Stop())
+        assert [path.name for path in tree.iterdir()] == ["x"]
+
+
+def test_two_archives_of_one_id_do_not_harm_each_other(store: Store) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("x"))
+    token = "0" * 32
+
+    class Second(io.BytesIO):
+        """While the first is read, another one comes and breaks off."""
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            if not self.tell():
+                with pytest.raises(InvalidInput):
+                    store.extract(token, io.BytesIO(b"none"))
+            return super().read(size)
+
+    store.extract(token, Second(content.getvalue()))
+    with store.opened(token) as tree:
+        assert [path.name for path in tree.iterdir()] == ["x"]
+
+
+def test_what_a_kill_left_goes(store: Store, tmp_path: Path) -> None:
+    store.take(frame(b"x"))
+    left = [
+        tmp_path / "s/parts" / f"{sha(b'y')}.12345678",
+        store.blobs.path(sha(b"x")).with_suffix(".gone"),
+        tmp_path / "s/lists/x.gone",
+    ]
+    for path in left:
+        path.write_bytes(b"z")
+    again = Store(tmp_path / "s", store.limits)
+    assert not any(path.exists() for path in left)
+    assert again.ask(file("x", b"x"))[1] == {}
