@@ -37,6 +37,7 @@ from kleene.engine.origins import Digests, Origins
 from kleene.engine.repositories import Repositories
 from kleene.errors import KleeneError, NotFound
 from kleene.host import oserrors
+from kleene.host.archive import Bounds
 from kleene.host.threads import Stop, in_thread
 from kleene.metadata.images import ImageRecord, SnapshotRecord
 from kleene.names import ImageReference
@@ -102,6 +103,7 @@ class Builds:
             mounts = await stack.enter_async_context(
                 BuildMounts(self._core, self._caches, config, context, origins, dockerfile.source)
             )
+            limits = self._core.platform.contexts
             workshop = Workshop(
                 image_id=record.id,
                 storage=self._core.platform.storage,
@@ -110,7 +112,9 @@ class Builds:
                 origins=origins,
                 mounts=mounts,
                 repositories=Repositories(
-                    self._core.platform.root / DIRECTORY, config.ssh.get("default")
+                    self._core.platform.root / DIRECTORY,
+                    config.ssh.get("default"),
+                    Bounds(limits.size, limits.entries),
                 ),
                 fetch=self._fetch,
                 source=dockerfile.source,

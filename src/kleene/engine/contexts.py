@@ -16,6 +16,7 @@ from kleene.engine.context_store import ContextStore
 from kleene.engine.core import Core
 from kleene.errors import InvalidInput
 from kleene.host import git, giturl
+from kleene.host.archive import Bounds
 from kleene.host.threads import in_thread
 from kleene.schemas.contexts import ContextOffer
 from kleene.schemas.images import ImageBuildConfig
@@ -122,7 +123,8 @@ class Contexts:
             if giturl.is_git(url):
                 repository = giturl.parse(url)
                 await emit(ProgressMade(f"fetch {repository.shown}", 0))
-                found = await git.fetch(repository, directory)
+                bounds = Bounds(store.limits.size, store.limits.entries)
+                found = await git.fetch(repository, directory, bounds=bounds)
                 yield Place(str(found.path), repository.shown, given)
                 return
             text = await fetched(url, directory, store.limits, emit)

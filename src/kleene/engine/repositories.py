@@ -11,13 +11,21 @@ from pathlib import Path
 
 from kleene.build.context import Context
 from kleene.host import git
+from kleene.host.archive import Bounds
 from kleene.host.giturl import GitUrl
 
 
 class Repositories:
-    """Args: ``directory``: where they are kept meanwhile; ``agent``: socket of the SSH agent to use."""
+    """Fetches them.
 
-    def __init__(self, directory: Path, agent: str | None) -> None:
+    Args:
+        directory: where they are kept meanwhile.
+        agent: socket of the SSH agent to use.
+        bounds: of each.
+    """
+
+    def __init__(self, directory: Path, agent: str | None, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._directory = directory
         self._agent = None if agent is None else Path(agent)
 
@@ -40,7 +48,7 @@ class Repositories:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         into = Path(tempfile.mkdtemp(dir=self._directory))
         try:
-            found = await git.fetch(repository, into, agent=self._agent)
+            found = await git.fetch(repository, into, agent=self._agent, bounds=self._bounds)
             await asyncio.to_thread(into.chmod, 0o755)
             with await asyncio.to_thread(Context.of_image, found.path, repository.shown) as tree:
                 yield tree

@@ -2,8 +2,9 @@
 
 A repository is hostile, and git is a program that can be told to run others. So it gets an empty home, a
 configuration of its own in place of the system's and the user's, no hooks, no filters, no helpers, no
-terminal to ask for a password on, and may speak HTTP, SSH and the git protocol only (git(1), "Environment
-Variables"; git-config(1), ``protocol.allow``). What it checks out is a directory that nobody else has.
+terminal to ask for a password on, bounds for what it writes, and may speak HTTP, SSH and the git protocol
+only (git(1), "Environment Variables"; git-config(1), ``protocol.allow``). What it checks out is a directory
+that nobody else has.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kleene.errors import Conflict, HostUnavailable, InvalidInput, KleeneError, NotFound
-from kleene.host import inroot, process
+from kleene.host import bounded, inroot, process
+from kleene.host.archive import Bounds
 from kleene.host.giturl import GitUrl, is_commit, without_credentials
 
+_BOUNDS = Bounds(16 * 1024**3, 1_000_000)
 _PROXIES = (
     "http_proxy",
     "https_proxy",
@@ -102,7 +105,12 @@ async def resolve(repository: GitUrl, *, agent: Path | None = None) -> Resolved 
 
 
 async def fetch(
-    repository: GitUrl, into: Path, *, keep_git_dir: bool = False, agent: Path | None = None
+    repository: GitUrl,
+    into: Path,
+    *,
+    keep_git_dir: bool = False,
+    agent: Path | None = None,
+    bounds: Bounds = _BOUNDS,
 ) -> Fetched:
     """Check out a commit with its submodules.
 
@@ -110,13 +118,14 @@ async def fetch(
         into: an empty directory that only the caller can reach.
         keep_git_dir: leave ``.git`` there. The URL's own wish goes first.
         agent: socket of the SSH agent to use.
+        bounds: of all that git writes: what it keeps for itself counts too.
 
     Raises:
         InvalidInput, NotFound, Conflict, HostUnavailable: as :func:`resolve`, and if the directory is not
-            in the repository.
+            in the repository, or the repository too large.
     """
     keep = keep_git_dir if repository.keep_git_dir is None else repository.keep_git_dir
-    async with _Git.open(repository, agent) as git:
+    async with _Git.open(repository, agent, bounds) as git:
         commit = await git.check_out(into)
         await asyncio.to_thread(_tidy, into, repository, keep)
         return Fetched(commit, await asyncio.to_thread(_inside, into, repository))
@@ -125,8 +134,9 @@ async def fetch(
 class _Git:
     """git, for one repository, with a home of its own."""
 
-    def __init__(self, repository: GitUrl, home: Path, agent: Path | None) -> None:
+    def __init__(self, repository: GitUrl, home: Path, agent: Path | None, bounds: Bounds) -> None:
         self._repository = repository
+        self._bounds = bounds
         self._env = {
             "HOME": str(home),
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -145,13 +155,15 @@ class _Git:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, repository: GitUrl, agent: Path | None) -> AsyncIterator[_Git]:
+    async def open(
+        cls, repository: GitUrl, agent: Path | None, bounds: Bounds = _BOUNDS
+    ) -> AsyncIterator[_Git]:
         with tempfile.TemporaryDirectory(prefix="kleene-git-") as name:
             home = Path(name)
             # Not on the command line, which every process of the host can read.
             url = repository.url.replace("\\", "\\\\").replace('"', '\\"')
             (home / "config").write_text(f'{_CONFIG}[remote "{_REMOTE}"]\n\turl = "{url}"\n')
-            yield cls(repository, home, agent)
+            yield cls(repository, home, agent, bounds)
 
     async def resolve(self) -> Resolved | None:
         """See :func:`resolve`."""
@@ -234,7 +246,9 @@ class _Git:
             raise self._failure(done)
 
     async def _run(self, *arguments: str, cwd: Path | str) -> process.Completed:
-        return await process.run(["git", *arguments], env=self._env, cwd=str(cwd), timeout=None)
+        argv = ["git", *arguments]
+        shown = self._repository.shown
+        return await bounded.run(argv, Path(cwd), self._bounds, shown, env=self._env)
 
     def _no_ref(self) -> NotFound:
         return NotFound(

@@ -93,6 +93,7 @@ async def run(
     pass_fds: Sequence[int] = (),
     cwd: str | None = None,
     timeout: float | None = DEFAULT_TIMEOUT,  # noqa: ASYNC109 - kills the whole process group
+    most: int | None = None,
 ) -> Completed:
     """Run a child to its end; whatever its status, no exception (see :meth:`Completed.check`).
 
@@ -100,9 +101,10 @@ async def run(
         stdin: bytes to feed, a file descriptor, or ``None`` for an empty input.
         stdout_fd: where standard output goes instead of into the result.
         timeout: seconds; ``None`` for as long as it takes.
+        most: bytes of each output, for a child that says what others tell it; not with ``stdin`` as bytes.
 
     Raises:
-        HostUnavailable: the program is not installed, or it ran into the time limit.
+        HostUnavailable: the program is not installed, ran into the time limit, or said too much.
     """
     feed = stdin if isinstance(stdin, bytes) else None
     source = subprocess.PIPE if feed is not None else subprocess.DEVNULL
@@ -117,7 +119,10 @@ async def run(
     )
     try:
         async with asyncio.timeout(timeout):
-            stdout, stderr = await process.communicate(feed)
+            if most is None:
+                stdout, stderr = await process.communicate(feed)
+            else:
+                stdout, stderr = await _bounded(process, argv[0], most)
     except TimeoutError as error:
         raise HostUnavailable(
             f"'{argv[0]}' did not finish within {timeout:g} seconds",
@@ -127,6 +132,30 @@ async def run(
         await kill_group(process)
     assert process.returncode is not None
     return Completed(argv, process.returncode, stdout or b"", stderr or b"")
+
+
+async def _bounded(
+    process: asyncio.subprocess.Process, name: str, most: int
+) -> tuple[bytes, bytes]:
+    """Both outputs of a child that has ended; it is killed when one of them gets too long."""
+    readers = [_read(process, pipe, most) for pipe in (process.stdout, process.stderr)]
+    stdout, stderr = await asyncio.gather(*readers)
+    await process.wait()
+    if max(len(stdout), len(stderr)) > most:
+        raise HostUnavailable(f"'{name}' said more than {most} bytes")
+    return stdout, stderr
+
+
+async def _read(
+    process: asyncio.subprocess.Process, pipe: asyncio.StreamReader | None, most: int
+) -> bytes:
+    data = bytearray()
+    while pipe is not None and (chunk := await pipe.read(_CHUNK)):
+        data += chunk
+        if len(data) > most:
+            await kill_group(process)
+            break
+    return bytes(data)
 
 
 async def stream(

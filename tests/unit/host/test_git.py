@@ -9,6 +9,7 @@ import pytest
 
 from kleene.errors import Conflict, HostUnavailable, InvalidInput, KleeneError, NotFound
 from kleene.host import git
+from kleene.host.archive import Bounds
 from kleene.host.giturl import GitUrl, is_git, parse
 from tests.support.gitserver import Repository, served
 
@@ -189,3 +190,14 @@ async def test_what_is_not_there(url: str, served_dir: Path, into: Path) -> None
     with pytest.raises(HostUnavailable) as caught:
         await git.resolve(parse("ssh://git@127.0.0.1:9/a.git"))
     assert "--ssh default" in (caught.value.hint or "")
+
+
+async def test_a_repository_may_not_fill_the_disk(url: str, served_dir: Path, into: Path) -> None:
+    repo = Repository(served_dir)
+    repo.commit(zeros="0" * 50_000_000)  # 50 kB on the way
+    with pytest.raises(InvalidInput, match="more than 20000000 bytes"):
+        await git.fetch(parse(f"{url}/repo.git"), into, bounds=Bounds(20_000_000, 1000))
+    other = into.with_name("other")
+    other.mkdir()
+    with pytest.raises(InvalidInput, match="more than 10 files"):
+        await git.fetch(parse(f"{url}/repo.git"), other, bounds=Bounds(10**9, 10))

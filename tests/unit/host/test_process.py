@@ -108,3 +108,10 @@ async def test_stream_kills_the_child_when_nobody_listens() -> None:
     with pytest.raises(ConnectionError):
         await process.stream(python(code), refuse)
     assert await gone(pids[0])
+
+
+async def test_output_is_bounded() -> None:
+    with pytest.raises(HostUnavailable, match="said more than 100000 bytes"):
+        await process.run(python("while True: print('x' * 9999)"), most=100_000)
+    found = await process.run(python("import sys; print(1); sys.exit('2')"), most=100)
+    assert (found.status, found.stdout, found.stderr) == (1, b"1\n", b"2\n")

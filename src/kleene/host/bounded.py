@@ -1,0 +1,84 @@
+"""A program that fills a directory from a source that is not trusted, kept from filling the disk with it.
+
+The directory is looked at again and again while the program runs, so it may exceed a bound by what is
+written in a second or so. Owns nothing after a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kleene.errors import InvalidInput
+from kleene.host import oserrors, process
+from kleene.host.archive import Bounds
+from kleene.host.threads import Stop, in_thread
+
+RESERVE = 64 * 1024 * 1024
+"""Bytes that are left free, so that what else lives in the file system goes on."""
+
+OUTPUT = 64 * 1024 * 1024
+"""Bytes of each output of the program that are taken."""
+
+_PAUSE = 0.5  # seconds between two looks, or more if one takes long
+
+
+async def run(
+    argv: Sequence[str], directory: Path, bounds: Bounds, name: str, *, env: Mapping[str, str]
+) -> process.Completed:
+    """Run a program in a directory that nobody else writes to.
+
+    Args:
+        name: of the source, for messages.
+
+    Raises:
+        InvalidInput: there is more in the directory than the bounds allow; the program was killed.
+        HostUnavailable: the program is not installed, says too much, or leaves too little space.
+    """
+    work = asyncio.ensure_future(
+        process.run(argv, env=env, cwd=str(directory), timeout=None, most=OUTPUT)
+    )
+    pause = _PAUSE
+    try:
+        while True:
+            await asyncio.wait({work}, timeout=pause)
+            ended = work.done()
+            began = time.monotonic()
+            await in_thread(lambda stop: _check(directory, bounds, name, stop))
+            if ended:
+                return work.result()
+            pause = max(_PAUSE, 4 * (time.monotonic() - began))
+    finally:
+        work.cancel()
+        await asyncio.wait({work})
+        if not work.cancelled():
+            work.exception()
+
+
+def _check(directory: Path, bounds: Bounds, name: str, stop: Stop) -> None:
+    status = os.statvfs(directory)
+    if status.f_bavail * status.f_frsize < min(RESERVE, status.f_blocks * status.f_frsize // 16):
+        raise oserrors.no_space(f"'{name}' cannot be kept")
+    size = entries = 0
+    for here, directories, files in stop.watched(os.walk(directory)):
+        entries += len(directories) + len(files)
+        for file in files:
+            size += _size(f"{here}/{file}")
+        if size > bounds.size or entries > bounds.entries:
+            what = f"{bounds.size} bytes" if size > bounds.size else f"{bounds.entries} files"
+            raise InvalidInput(
+                f"'{name}' is too large: it has more than {what}",
+                hint="raise 'context_max_size' in the daemon's configuration"
+                if size > bounds.size
+                else None,
+            )
+
+
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except OSError:  # gone meanwhile
+        return 0
