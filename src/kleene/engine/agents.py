@@ -62,19 +62,23 @@ async def _try(agent: str) -> None:
 
 
 async def _hand_on(agent: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        theirs, to_them = await asyncio.open_unix_connection(agent)
-        try:
-            await asyncio.wait(
-                [
+    pumps: list[asyncio.Future[None]] = []
+    try:
+        with contextlib.suppress(OSError):
+            theirs, to_them = await asyncio.open_unix_connection(agent)
+            try:
+                pumps = [
                     asyncio.ensure_future(_pump(reader, to_them)),
                     asyncio.ensure_future(_pump(theirs, writer)),
-                ],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        finally:
-            to_them.close()
-    writer.close()
+                ]
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                to_them.close()
+    finally:
+        # What the step left running may not hold the connection beyond the step.
+        writer.close()
+        for pump in pumps:
+            pump.cancel()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
