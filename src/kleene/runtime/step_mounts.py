@@ -123,6 +123,10 @@ class _MountPoint:
         for path in inroot.make_dirs(self._root, self._path if is_directory else parent):
             self._add(path, True)
         if not is_directory and not inroot.exists(self._root, self._path):
+            if _is_link(
+                self._root, self._path
+            ):  # what takes its place would not be it again afterwards
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._path)
             inroot.write_file(self._root, self._path, b"", 0o000)
             self._add(self._path, False)
         if self._above is not None:
@@ -159,6 +163,12 @@ class _MountPoint:
         os.close(fd)
 
 
+def _is_link(root: int, path: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_ISLNK(inroot.stat(root, path, follow=False).st_mode)
+    return False
+
+
 def _removed(parent: int, name: str, is_directory: bool) -> bool:
     try:
         if is_directory:
@@ -176,7 +186,8 @@ def _explained(mount: StepMount, error: OSError) -> KleeneError:
     told = f"'{mount.destination}' cannot be mounted on"
     if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
         return InvalidInput(
-            f"{told}: there is a file where a directory is mounted, or the other way round",
+            f"{told}: there is a file where a directory is mounted, or the other way round, or a link that"
+            " leads nowhere",
             hint="choose another target",
         )
     if error.errno == errno.EROFS:
