@@ -35,8 +35,8 @@ from kleene.engine.core import Core
 from kleene.engine.download import open_url
 from kleene.engine.origins import Digests, Origins
 from kleene.engine.repositories import Repositories
-from kleene.errors import KleeneError, NotFound
-from kleene.host import oserrors
+from kleene.errors import InvalidInput, KleeneError, NotFound
+from kleene.host import bounded, oserrors
 from kleene.host.archive import Bounds
 from kleene.host.threads import Stop, in_thread
 from kleene.metadata.images import ImageRecord, SnapshotRecord
@@ -159,6 +159,7 @@ class Builds:
     async def _fetch(self, url: str) -> RemoteFile:
         """Fetch a file into one without a name, which goes with its last descriptor."""
         file = tempfile.TemporaryFile(dir=self._core.platform.root)  # noqa: SIM115
+        limit = self._core.platform.contexts.size
 
         def work(stop: Stop) -> str:
             digest = hashlib.sha256()
@@ -166,7 +167,7 @@ class Builds:
                 while data := remote.stream.read(_CHUNK):
                     stop.check()
                     digest.update(data)
-                    _write(file, data)
+                    _write(file, data, limit)
             file.flush()
             return f"sha256:{digest.hexdigest()}"
 
@@ -224,7 +225,13 @@ def _parallel(config: ImageBuildConfig) -> int:
     return config.parallel or len(os.sched_getaffinity(0))
 
 
-def _write(file: IO[bytes], data: bytes) -> None:
+def _write(file: IO[bytes], data: bytes, limit: int) -> None:
+    if file.tell() + len(data) > limit:
+        raise InvalidInput(
+            f"what was to be added is too large: the most is {limit} bytes",
+            hint="raise 'context_max_size' in the daemon's configuration",
+        )
+    bounded.check_space(file.fileno(), "what was fetched cannot be kept")
     try:
         file.write(data)
     except OSError as error:

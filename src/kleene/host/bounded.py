@@ -58,10 +58,19 @@ async def run(
             work.exception()
 
 
-def _check(directory: Path, bounds: Bounds, name: str, stop: Stop) -> None:
-    status = os.statvfs(directory)
+def check_space(place: Path | int, failed: str) -> None:
+    """See that a file system has space left; ``failed``: what cannot be done without.
+
+    Raises:
+        HostUnavailable: it has not.
+    """
+    status = os.statvfs(place)
     if status.f_bavail * status.f_frsize < min(RESERVE, status.f_blocks * status.f_frsize // 16):
-        raise oserrors.no_space(f"'{name}' cannot be kept")
+        raise oserrors.no_space(failed)
+
+
+def _check(directory: Path, bounds: Bounds, name: str, stop: Stop) -> None:
+    check_space(directory, f"'{name}' cannot be kept")
     size = entries = 0
     for here, directories, files in stop.watched(os.walk(directory)):
         entries += len(directories) + len(files)
