@@ -41,6 +41,13 @@ class JsonLines(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
+class Indented(logging.Formatter):
+    """Text for people. Further lines of a record are indented: users' text in it cannot pass for a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n    ".join(super().format(record).splitlines())
+
+
 class Prioritised(logging.Formatter):
     """Lines for a service manager that reads standard error: it knows the time, and takes the priority
     from the beginning of each line (sd-daemon(3))."""
@@ -187,4 +194,4 @@ def _formatter(config: Config) -> logging.Formatter:
         return JsonLines()
     if config.log == "stderr" and "JOURNAL_STREAM" in os.environ:
         return Prioritised("%(name)s: %(message)s")
-    return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return Indented("%(asctime)s %(levelname)s %(name)s: %(message)s")

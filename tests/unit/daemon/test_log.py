@@ -165,3 +165,11 @@ def test_sockets_stay_until_the_next_start() -> None:
     for other in ((asked,), (one, one)):
         changed = replace(config, api_listening_sockets=other)
         assert waiting(config, changed) == ["api_listening_sockets"]
+
+
+def test_text_of_users_cannot_pass_for_a_record(tmp_path: Path) -> None:
+    log.set_up(replace(CONFIG, log="file", log_file=tmp_path / "log"))
+    logging.getLogger("kleene.x").warning("no '%s'", "a\n2026-01-01 ERROR kleene: b\x0bc")
+    first, *more = (tmp_path / "log").read_text().splitlines()
+    assert first.endswith("WARNING kleene.x: no 'a'".removesuffix("'"))
+    assert more == ["    2026-01-01 ERROR kleene: b", "    c'"]
