@@ -156,6 +156,17 @@ def test_a_failed_build_is_kept_with_its_snapshots(daemon: Daemon, tmp_path: Pat
 # --- Networks
 
 
+def test_a_container_without_a_command_does_not_stay(daemon: Daemon) -> None:
+    before = daemon.klee("lsc", "-aq").stdout
+    told = daemon.klee("run", "--rm", "tiny", check=False)
+    assert told.status == 1
+    assert "has no command" in told.stderr
+    assert daemon.klee("lsc", "-aq").stdout == before
+    daemon.klee("run", "--name", "idle", "tiny", check=False)
+    assert daemon.klee("lsc", "-q", "--filter", "name=idle").stdout == ""
+    daemon.klee("rmc", "idle")
+
+
 def test_a_subnet_that_overlaps_another(daemon: Daemon) -> None:
     network = unused_network()
     daemon.klee("network", "create", "--subnet", f"{network}.0/24", "first")

@@ -8,6 +8,18 @@ from typing import Any
 
 import click
 
+_OF_DOCKER = {
+    "images": "lsi",
+    "inspect": "isc",
+    "pull": "image create",
+    "rm": "rmc",
+    "tag": "image tag",
+    "history": "image history",
+    "prune": "container prune",
+    "system": "df",
+}
+"""Top-level commands of Docker that no name here is near to, and what does that here."""
+
 
 class Command(click.Command):
     """A command whose help ends with examples."""
@@ -113,7 +125,8 @@ class LazyGroup(click.Group):
         if name.startswith("-") or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
         message = f"unknown command '{ctx.command_path} {name}'"
-        nearest = nearest_of(name, self.list_commands(ctx))
+        known = _OF_DOCKER.get(name) if ctx.parent is None else None
+        nearest = known or nearest_of(name, self.list_commands(ctx))
         hint = f"did you mean '{ctx.command_path} {nearest}'?" if nearest else None
         raise UsageError(message, ctx, hint)
 

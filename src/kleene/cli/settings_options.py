@@ -200,10 +200,16 @@ def _lines(files: Sequence[str]) -> list[str]:
         try:
             text = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"file '{file}' cannot be read: {error}") from error
+            raise InvalidInput(f"file '{file}' cannot be read: {_reason(error)}") from error
         lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
         found += [line for line in lines if line and not line.startswith("#")]
     return found
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return (
+        "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error.strerror}".lower()
+    )
 
 
 def _health_check(options: Mapping[str, Any]) -> dict[str, Any] | None:

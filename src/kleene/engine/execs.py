@@ -193,6 +193,8 @@ class Execs:
     ) -> Process:
         async with contextlib.AsyncExitStack() as undo:
             undo.callback(self._store.execs.delete, record.id)
+            # It may be up already, for this process alone.
+            undo.push_async_callback(self._lifecycle.take_down_if_empty, container)
             spec = _process_spec(record, container, size, attach)
             if not container.running:
                 if not up:
@@ -201,7 +203,6 @@ class Execs:
                         hint=f"start it first: klee start {container.name}",
                     )
                 await self._lifecycle.bring_up(container)
-            undo.push_async_callback(self._lifecycle.take_down_if_empty, container)
             self._store.execs.update(record.id, state="running")
             runtime = self._core.platform.runtime
             process = await runtime.exec(container.id, record.id, spec, attach=attach)

@@ -104,9 +104,11 @@ def _check_tmpfs(tmpfs: TmpfsConfig) -> None:
 
 def _host(line: str) -> tuple[str, str]:
     """A name and its address."""
-    name, _, address = line.partition(":")
+    name, colon, address = line.partition(":")
     if _HOSTNAME.fullmatch(name) is None or len(name) > 253:
         raise InvalidInput(f"host '{line}' has no valid name", hint="write --add-host NAME:ADDRESS")
+    if not colon:
+        raise InvalidInput(f"host '{line}' has no address", hint="write --add-host NAME:ADDRESS")
     return name, _address(address.removeprefix("[").removesuffix("]"))
 
 
@@ -145,8 +147,10 @@ def _merged_check(now: HealthCheck | None, asked: HealthCheck) -> HealthCheck | 
     for name in ("interval", "timeout", "start_period", "start_interval"):
         if not 0 <= values[name] <= _LONGEST:
             raise InvalidInput(f"the health check's {name} is no number of seconds")
-    if merged.retries < 0 or any("\0" in word for word in merged.test):
-        raise InvalidInput("the health check is not valid", hint="write --health-cmd COMMAND")
+    if merged.retries < 0:
+        raise InvalidInput("the health check's retries are less than 0")
+    if any("\0" in word for word in merged.test):
+        raise InvalidInput("the health check's command has a NUL byte in it")
     return merged
 
 

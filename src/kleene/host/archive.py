@@ -346,5 +346,5 @@ def _not_understood(name: str, error: tarfile.TarError) -> InvalidInput:
         return _damaged(name, str(error))
     return InvalidInput(
         f"'{name}' is not a tar archive",
-        hint="use the tar archive of a root file system: .tar, .tar.gz, .tar.xz, .tar.zst or .tar.bz2",
+        hint="use a tar archive: .tar, .tar.gz, .tar.xz, .tar.zst or .tar.bz2",
     )

@@ -129,6 +129,8 @@ def test_details_stand_between_message_and_hint(daemon: ScriptedDaemon, klee: Kl
     ("arguments", "message", "hint"),
     [
         (["contaner"], "unknown command 'klee contaner'", "did you mean 'klee container'?"),
+        (["rm", "web"], "unknown command 'klee rm'", "did you mean 'klee rmc'?"),
+        (["inspect", "web"], "unknown command 'klee inspect'", "did you mean 'klee isc'?"),
         (["image", "lss"], "unknown command 'klee image lss'", "did you mean 'klee image ls'?"),
         (["xyzzy"], "unknown command 'klee xyzzy'", "klee --help"),
         (["run"], "missing argument 'IMAGE'", "klee run --help"),

@@ -69,7 +69,7 @@ def test_a_change_keeps_what_it_does_not_name() -> None:
         ({"tmpfs": [TmpfsConfig("/a/../..")]}, "tmpfs"),
         ({"tmpfs": [TmpfsConfig("/run", ["dev"])]}, "unknown option 'dev'"),
         ({"tmpfs": [TmpfsConfig("/run", ["size=1m,dev"])]}, "unknown option"),
-        ({"add_hosts": ["db"]}, "'' is not an IP address"),
+        ({"add_hosts": ["db"]}, "host 'db' has no address"),
         ({"add_hosts": ["d b:10.0.0.1"]}, "no valid name"),
         ({"dns": ["one.one"]}, "'one.one' is not an IP address"),
         ({"dns": ["fe80::1%eth0\nnameserver 10.6.6.6"]}, "is not an IP address"),
