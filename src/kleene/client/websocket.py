@@ -7,7 +7,6 @@ connection.
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -49,6 +48,9 @@ def upgrade_headers(key: str, subprotocol: str) -> list[tuple[str, str]]:
 
 def expected_accept(key: str) -> str:
     """What ``Sec-WebSocket-Accept`` must say (section 4.2.2)."""
+    # Imported while the daemon works on its answer: it takes longer than the rest of the handshake.
+    import hashlib
+
     # SHA-1 is the protocol's choice; nothing is kept secret by it.
     digest = hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()
     return base64.b64encode(digest).decode()
