@@ -249,8 +249,13 @@ async def _spawn(argv: Sequence[str], live: Path, **pipes: _Pipe) -> None:
         live / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
     )
     try:
+        # Where it is, it leaves a file "oom" when the kernel kills its process for want of memory.
         child = await process.spawn(
-            argv, env=environment, stderr=errors, pass_fds=list(fds.values())
+            argv,
+            env=environment,
+            stderr=errors,
+            pass_fds=list(fds.values()),
+            cwd=str(live),
         )
     finally:
         os.close(errors)
