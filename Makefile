@@ -1,5 +1,7 @@
 # Every target makes the checkout ready first (scripts/setup): a fresh clone needs python3, make and apt.
 BIN := .venv/bin
+# Tests share two processors; more workers would only wait for each other's storage.
+WORKERS := --numprocesses 2 --dist loadgroup
 
 .PHONY: help setup check lint test fuzz demo demo-clean bench docs lock format clean
 
@@ -12,7 +14,7 @@ setup: ## Install all that development needs: packages, virtual environment
 check: ## Lint, types, import rules and the fast tests; needs no root, takes under a minute
 	@scripts/setup check
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 # mypy keeps a cache for one platform only: each gets its own.
 lint:
@@ -25,7 +27,7 @@ lint:
 test: ## Every check and every test, for real: needs root, takes some minutes
 	@scripts/setup test
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 SECONDS ?= 600
 fuzz: ## Fuzz the readers of Dockerfiles for SECONDS (600) each; keeps the corpus in .fuzz

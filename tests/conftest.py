@@ -14,6 +14,17 @@ def _is_slow(item: pytest.Item) -> bool:
     return item.get_closest_marker("slow") is not None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two workers share the tests (pytest-xdist), whole files at a time: their fixtures are made once.
+
+    What works on ZFS stays with one worker: a host has one zfs-fuse.
+    """
+    on_zfs = {item.path for item in items if "zfs_host" in getattr(item, "fixturenames", ())}
+    for item in items:
+        group = "zfs" if item.path in on_zfs else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _mark_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     baseline.mark(str(tmp_path_factory.getbasetemp()))
