@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -129,6 +130,26 @@ def test_a_cache_outlives_steps_builds_and_the_daemon(
     assert any(name.startswith("cache/") for name in daemon.datasets())
     other = "FROM tiny\nRUN --mount=type=cache,id=${id:-x},target=/c ls -A /c | wc -l\n"
     assert "0" in lines(build(other))
+
+
+def test_prune_frees_caches_that_no_step_has(build: Build, daemon: Daemon) -> None:
+    build(
+        "FROM tiny\nRUN --mount=type=cache,id=big,target=/c head -c 3000000 /dev/urandom >/c/data\n"
+    )
+    table = json.loads(daemon.klee("df", "--format", "json").stdout)
+    kinds = {kind["kind"]: kind for kind in table["kinds"]}
+    (big,) = (each for each in kinds["build cache"]["objects"] if each["name"] == "big")
+    assert (big["kind"], big["prunable"]) == ("mount", True)
+    assert 3_000_000 <= big["own"] <= 3_100_000
+    assert kinds["build cache"]["prunable"] >= big["own"]
+    assert f"cache/{big['id']}" in daemon.datasets()
+    assert "big" in daemon.klee("build", "prune", stdin="n\n", check=False).stdout
+    kept = daemon.klee("build", "prune", "-f", "--filter", "until=1d")
+    assert big["id"] not in kept.stdout
+    assert big["id"] in daemon.klee("build", "prune", "-f").stdout.split()
+    assert not any(name.startswith("cache/") for name in daemon.datasets())
+    again = build("FROM tiny\nRUN --mount=type=cache,id=big,target=/c ls -A /c | wc -l\n")
+    assert "0" in lines(again)
 
 
 def test_a_cache_can_begin_with_files(build: Build) -> None:

@@ -139,14 +139,17 @@ def _tell_failure(failed: dict[str, Any], image_id: str, tag: str) -> None:
     kept = failed.get("image_id") or ""
     hints = [error.hint] if error.hint else []
     if kept and "klee run" not in (error.hint or ""):
-        hints += _ways_in(_kept_name(kept, tag), good, failed.get("failed_snapshot") or "", tag)
+        hints += _ways_in(_kept_name(kept, tag), failed, tag)
     print_error(error.message, hint="\n      ".join(hints) or None, details=error.details)
 
 
-def _ways_in(name: str, good: str, broken: str, tag: str) -> Iterator[str]:
+def _ways_in(name: str, failed: dict[str, Any], tag: str) -> Iterator[str]:
     """What to type to see the place where a build failed, and to go on from there."""
+    good, broken = failed.get("data") or "", failed.get("failed_snapshot") or ""
     if broken:
         yield f"to look into it: klee run -it {name}@{broken} /bin/sh"
+        if step := failed.get("step"):
+            yield f"with that step's environment: klee build shell {name} --step {step} --failed"
         before = "before that step: "
     else:
         before = "to look into it: "

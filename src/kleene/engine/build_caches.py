@@ -12,8 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from kleene.build.mounts import RunMount
@@ -26,23 +25,6 @@ Fill = Callable[[Path], Awaitable[None]]
 """Puts into a new cache what it begins with."""
 
 
-@dataclass(frozen=True)
-class BuildCache:
-    """A cache, for a list.
-
-    Attributes:
-        size: bytes that removing it gives back.
-        in_use: whether a step has it at this moment.
-    """
-
-    id: str
-    name: str
-    created: str
-    used: str
-    size: int
-    in_use: bool
-
-
 class BuildCaches:
     """All caches of the daemon."""
 
@@ -52,16 +34,9 @@ class BuildCaches:
         self._uses: dict[str, int] = {}  # number of steps that have it; -1: one that has it alone
         self._freed = asyncio.Condition()
 
-    async def list(self) -> list[BuildCache]:
-        """All caches, oldest first, with their sizes."""
-        return [await self._described(record) for record in self._store.ready()]
-
-    async def _described(self, record: CacheRecord) -> BuildCache:
-        usage = await self._core.platform.storage.usage(record.dataset)
-        in_use = record.id in self._uses
-        return BuildCache(
-            record.id, record.name, record.created, record.used, usage.exclusive, in_use
-        )
+    def in_use(self, cache_id: str) -> bool:
+        """Whether a step has a cache at this moment."""
+        return cache_id in self._uses
 
     async def remove(self, cache_id: str) -> None:
         """Take a cache away.
@@ -81,15 +56,6 @@ class BuildCaches:
             await self.destroy(record)
         finally:
             await self._give_back(cache_id)
-
-    async def prune(self) -> Sequence[str]:
-        """Take away all that no step has; their ids."""
-        removed = []
-        for record in self._store.ready():
-            with contextlib.suppress(Conflict, NotFound):
-                await self.remove(record.id)
-                removed.append(record.id)
-        return removed
 
     async def destroy(self, record: CacheRecord) -> None:
         """Take the dataset away, then the row; for reconciliation too."""

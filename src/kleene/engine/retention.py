@@ -1,8 +1,8 @@
 """How much builds may leave behind: old, large or numerous leftovers go by themselves, the least used first.
 
-Leftovers are the snapshots of steps that no image is, failed builds, and images without a name. What a
-container was made from, what a build works with, and the state of every named image stay, whatever the
-limits.
+Leftovers are the snapshots of steps that no image is, failed builds, images without a name, and the caches
+of ``RUN --mount`` that no step has. What a container was made from, what a build works with, and the state of
+every named image stay, whatever the limits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NoReturn
 from kleene.engine.core import iso_time, log
 from kleene.engine.holdings import Holdings
 from kleene.engine.retention_limits import Limits
-from kleene.engine.space import Entry, Space, leftovers, parts_of, together
+from kleene.engine.space import Entry, Space, leftovers, parts_of
 from kleene.errors import KleeneError
 
 _FIRST = 60.0  # seconds after the start: not while containers are brought up
@@ -41,14 +41,14 @@ class Retention:
     async def enforce(self) -> list[str]:
         """Take away what is beyond the limits; the ids of what went."""
         held = self._space.holdings()
-        entries = sorted(await asyncio.to_thread(leftovers, held), key=lambda e: e.shown.used)
+        found = await asyncio.to_thread(leftovers, held, self._space.mounts())
+        entries = sorted(found, key=lambda e: e.shown.used)
         surplus = self._too_old_or_many(entries)
         surplus = max(surplus, await self._too_large(held, entries, surplus))
-        gone = entries[:surplus]
+        gone = await self._space.discard(entries[:surplus]) if surplus else []
         if gone:
-            await self._space.discard(together(gone))
             log.info("retention: removed %d leftovers of builds", len(gone))
-        return [entry.shown.id for entry in gone]
+        return gone
 
     def _too_old_or_many(self, entries: Sequence[Entry]) -> int:
         """How many of the least used are beyond the limits of age and count."""

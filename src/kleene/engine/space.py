@@ -16,6 +16,7 @@ from kleene.engine.core import Core, iso_time
 from kleene.engine.holdings import NOTHING, Going, Holdings, Reference, State
 from kleene.engine.images import Images
 from kleene.engine.times import parse_since
+from kleene.errors import Conflict, NotFound
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.images import ImageRecord
 from kleene.metadata.space import SpaceStore
@@ -65,8 +66,9 @@ class Space:
     async def usage(self) -> SystemUsage:
         """All objects, and what pruning would free."""
         held = self.holdings()
-        containers = [_container(record) for record in self._core.containers.ready()]
-        kinds, groups = await asyncio.to_thread(_kinds, held, containers, self._volumes())
+        kinds, groups = await asyncio.to_thread(
+            _kinds, held, self._containers(), self._volumes(), self.mounts()
+        )
         found = iter(await self.measure(groups))
         shown = {
             kind: [_measured(e.shown, next(found)) for e in entries]
@@ -117,6 +119,19 @@ class Space:
         """What groups of datasets and snapshots hold: :meth:`StorageDriver.space`."""
         return await self._core.platform.storage.space(groups)
 
+    def mounts(self) -> list[Entry]:
+        """All caches of ``RUN --mount=type=cache``."""
+        caches = self._images.caches
+        return [
+            Entry(
+                _held("mount", r.id, r.name, r.used, prunable=not caches.in_use(r.id)), [r.dataset]
+            )
+            for r in self._core.caches.ready()
+        ]
+
+    def _containers(self) -> list[Entry]:
+        return [_container(record) for record in self._core.containers.ready()]
+
     def _volumes(self) -> list[Entry]:
         used = {m.source for c in self._core.containers.present() for m in c.mounts}
         return [
@@ -143,7 +158,8 @@ class Space:
     async def plan_cache(self, *, every: bool, until: str = "") -> PrunePlan:
         """What :meth:`prune_cache` would take, and free."""
         held = self.holdings()
-        return await self._plan(held, await asyncio.to_thread(_cache_to_prune, held, every, until))
+        entries = await asyncio.to_thread(_cache_to_prune, held, self.mounts(), every, until)
+        return await self._plan(held, entries)
 
     async def _plan(self, held: Holdings, entries: list[Entry]) -> PrunePlan:
         groups = [*(entry.parts for entry in entries), parts_of(held, entries)]
@@ -166,20 +182,33 @@ class Space:
     async def prune_cache(
         self, *, every: bool, until: str = "", only: Collection[str] | None = None
     ) -> list[str]:
-        """Remove snapshots of steps and failed builds that nothing uses; their ids.
+        """Remove snapshots of steps, failed builds and cache mounts that nothing uses; their ids.
 
         The states that images are stay, whatever their names. Without ``every`` the steps of named images
         stay too.
         """
         async with self._one:
-            return await self._carry_out(_cache_to_prune(self.holdings(), every, until), only)
+            entries = _cache_to_prune(self.holdings(), self.mounts(), every, until)
+            return await self._carry_out(entries, only)
 
     async def _carry_out(self, entries: list[Entry], only: Collection[str] | None) -> list[str]:
         chosen = [entry for entry in entries if only is None or entry.shown.id in only]
-        await self.discard(together(chosen))
-        return [entry.shown.id for entry in chosen]
+        return await self.discard(chosen)
 
-    async def discard(self, going: Going) -> None:
+    async def discard(self, entries: Sequence[Entry]) -> list[str]:
+        """Take images, snapshots and cache mounts away; the ids of what went: a mount taken by now stays."""
+        gone = []
+        await self._forget(together(entries))
+        for entry in entries:
+            if entry.shown.kind == "mount":
+                try:
+                    await self._images.caches.remove(entry.shown.id)
+                except (Conflict, NotFound):
+                    continue
+            gone.append(entry.shown.id)
+        return gone
+
+    async def _forget(self, going: Going) -> None:
         """Take images and snapshots away, from sight first."""
         with self._core.database.transaction():
             for image in going.images:
@@ -207,14 +236,14 @@ def _images_to_prune(held: Holdings, every: bool, until: str) -> list[Entry]:
 
 
 def _kinds(
-    held: Holdings, containers: list[Entry], volumes: list[Entry]
+    held: Holdings, containers: list[Entry], volumes: list[Entry], mounts: list[Entry]
 ) -> tuple[dict[str, list[Entry]], list[list[Part]]]:
     """All objects by their kind, and what is to be measured: each, each kind, its prune, all, all prunes."""
     kinds = {
         "images": [_image(held, r) for r in held.images.values() if r.state == "ready"],
         "containers": containers,
         "volumes": volumes,
-        "build cache": _cache(held, every=True),
+        "build cache": [*_cache(held, every=True), *mounts],
     }
     everything = [entry for entries in kinds.values() for entry in entries]
     groups = [
@@ -227,9 +256,10 @@ def _kinds(
     return kinds, groups
 
 
-def _cache_to_prune(held: Holdings, every: bool, until: str) -> list[Entry]:
+def _cache_to_prune(held: Holdings, mounts: list[Entry], every: bool, until: str) -> list[Entry]:
     limit = _limit(until)
-    return [e for e in _cache(held, every=every) if _before(e.shown.used, limit)]
+    entries = [*_cache(held, every=every), *_prunable(mounts)]
+    return [entry for entry in entries if _before(entry.shown.used, limit)]
 
 
 def _cache(held: Holdings, *, every: bool) -> list[Entry]:
@@ -238,9 +268,12 @@ def _cache(held: Holdings, *, every: bool) -> list[Entry]:
     return [*failed, *(_state(held, state) for state in held.cache(every=every))]
 
 
-def leftovers(held: Holdings) -> list[Entry]:
-    """All that builds left, that which retention counts: steps, failed builds, images without a name."""
+def leftovers(held: Holdings, mounts: list[Entry]) -> list[Entry]:
+    """All that builds left, that which retention counts: steps, failed builds, unused cache mounts, images
+    without a name.
+    """
     return [
+        *_prunable(mounts),
         *(_image(held, record) for record in held.leftovers),
         *(_state(held, state) for state in held.cache(every=True)),
     ]

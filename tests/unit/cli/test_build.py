@@ -116,6 +116,18 @@ def test_failed_build_tells_how_to_look_into_it(
     assert f"klee run -it {name}@c069e69af8cf /bin/sh" in done.err
 
 
+def test_failed_run_tells_how_to_walk_into_its_step(daemon: ScriptedDaemon, klee: Klee) -> None:
+    def script(peer: Peer, config: Any) -> None:
+        left = {"data": "c069e69af8cf", "failed_snapshot": "d0d0d0d0d0d0", "step": 3}
+        peer.tell("failed", message="no", image_id=I, **left)
+        peer.receive()
+
+    daemon.stream("/images/build", script)
+    done = klee("build", "-t", "web", ".")
+    assert "klee run -it web:failed@d0d0d0d0d0d0 /bin/sh\n" in done.err
+    assert "klee build shell web:failed --step 3 --failed\n" in done.err
+
+
 def test_dockerfile_that_cannot_be_understood(daemon: ScriptedDaemon, klee: Klee) -> None:
     def script(peer: Peer, config: Any) -> None:
         details = "Dockerfile:2:1\n  2 | RNU ls"

@@ -248,7 +248,10 @@ def test_a_step_that_fails(daemon: ScriptedDaemon, start: Start, terminal: Termi
     daemon.stream("/images/build", script)
     process = start("build", "-t", "web", ".")
     assert process.wait(PATIENCE) == 1
-    lines = without_times(terminal.end())
+    end = terminal.end()
+    above = terminal.screen.history.top  # what the hints have pushed off the screen
+    rows = ["".join(row[n].data for n in range(60)).rstrip() for row in above]
+    lines = without_times([*rows, *end])
     assert lines[1:5] == [
         "○ 2/2 [b] RUN other  cancelled",
         "✗ 1/2 RUN make  T",

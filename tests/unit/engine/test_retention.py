@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from kleene.engine.core import iso_time
-from kleene.engine.holdings import Going, Holdings, State
+from kleene.engine.holdings import Holdings, State
 from kleene.engine.retention import Retention
 from kleene.engine.retention_limits import Limits
-from kleene.engine.space import Space
+from kleene.engine.space import Entry, Space
+from kleene.schemas.space import HeldObject
 from kleene.storage.driver import Part, Usage
 
 DAY = 86400.0
@@ -24,6 +25,7 @@ class FakeSpace:
         states = [State(f"s{n}", "gone", iso_time(now - (9 - n) * DAY)) for n in range(10)]
         self.states = {state.id: state for state in states}
         self.gone: set[str] = set()
+        self.caches: list[Entry] = []
 
     def holdings(self) -> Holdings:
         return Holdings({}, dict(self.states), [], frozenset())
@@ -31,8 +33,12 @@ class FakeSpace:
     async def measure(self, groups: Sequence[Sequence[Part]]) -> list[Usage]:
         return [Usage(10 * len(group), 0) for group in groups]
 
-    async def discard(self, going: Going) -> None:
-        self.gone |= going.snapshots
+    def mounts(self) -> list[Entry]:
+        return self.caches
+
+    async def discard(self, entries: Sequence[Entry]) -> list[str]:
+        self.gone |= {entry.shown.id for entry in entries}
+        return [entry.shown.id for entry in entries]
 
 
 @pytest.mark.parametrize(
@@ -56,3 +62,26 @@ async def test_the_least_used_go_first(
     gone = await Retention(cast(Space, cast(Any, space)), limits).enforce()
     assert gone == [f"s{n}" for n in range(10 - left)]
     assert space.gone == set(gone)
+
+
+def mount(name: str, used: float, *, prunable: bool) -> Entry:
+    shown = HeldObject(
+        kind="mount", id=name, name=name, used=iso_time(used), own=0, size=0, prunable=prunable
+    )
+    return Entry(shown, [f"cache/{name}"])
+
+
+async def test_unused_cache_mounts_count_and_go_by_their_last_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr("kleene.engine.retention.time.time", lambda: now)
+    space = FakeSpace(now)
+    space.caches = [
+        mount("old", now - 20 * DAY, prunable=True),
+        mount("taken", now - 30 * DAY, prunable=False),
+        mount("new", now, prunable=True),
+    ]
+    limits = Limits(age=None, size=95, count=None)
+    gone = await Retention(cast(Space, cast(Any, space)), limits).enforce()
+    assert gone == ["old", "s0", "s1"]
