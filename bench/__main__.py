@@ -53,7 +53,7 @@ def measure(row: Row, tools: Sequence[Tool], rounds: int, lost: dict[str, str]) 
     cells = {tool.name: Cell(reason=lost.get(tool.name, "")) for tool in tools}
     for tool in tools:
         attempt(cells[tool.name], partial(row.prepare, tool))
-    for number in range(1 if row.once else rounds):
+    for number in range(min(rounds, row.most)):
         turn = number % len(tools)
         for tool in [*tools[turn:], *tools[:turn]]:
             attempt(cells[tool.name], partial(take, cells[tool.name], row, tool, number))
@@ -116,7 +116,7 @@ def run(directory: Path, arguments: argparse.Namespace) -> str:
     raw = raw_limits(directory / "raw", base, max(arguments.rounds, 5))
     return "\n".join(
         [
-            f"Medians of {arguments.rounds} rounds; in brackets, how many times Kleene's.",
+            f"Medians of {arguments.rounds} rounds, of 2 for the copies of a context; in brackets, how many times Kleene's.",
             "",
             report.table(lines, [tool.name for tool in tools]),
             report.limits(raw),
