@@ -8,6 +8,7 @@ from litestar import Request, Router, get, put
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
+from kleene.daemon.bodies import pieces
 from kleene.daemon.routes.common import ContainerRef, Engine, errors
 
 _TAR = "application/x-tar"
@@ -59,7 +60,7 @@ async def write(
 
     The stream is the body of the request. Owners are kept by number; device nodes are left out.
     """
-    await engine.copies.write(container_id, path, request.stream(), name=name, directory=directory)
+    await engine.copies.write(container_id, path, pieces(request), name=name, directory=directory)
 
 
 router = Router("/containers", route_handlers=[read, write])

@@ -8,6 +8,7 @@ from litestar import Request, Router, delete, get, post, put
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from litestar.response import Stream
 
+from kleene.daemon.bodies import pieces
 from kleene.daemon.routes.common import Engine, VolumeName, errors
 from kleene.schemas.common import IdResponse
 from kleene.schemas.volumes import (
@@ -130,7 +131,7 @@ async def import_(request: Request[Any, Any, Any], engine: Engine, volume_name: 
     The stream is the body of the request. Owners are kept by number; device nodes are left out. If it
     fails, nothing of it is left.
     """
-    await engine.volume_archives.import_(volume_name, request.stream())
+    await engine.volume_archives.import_(volume_name, pieces(request))
 
 
 router = Router(
