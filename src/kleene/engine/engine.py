@@ -99,7 +99,8 @@ class Engine:
             await engine._reconciler.run()
             core = engine._core
             core.events.emit("daemon", "start", platform.instance, "kleened", version=__version__)
-            await engine._restarts.start_all(engine._reconciler.interrupted)
+            found = engine._reconciler
+            await engine._restarts.start_all(found.interrupted, found.adopted)
             engine._core.background(engine._rotate_logs(), "rotate logs")
             await engine.space.finish()
             engine._core.background(engine._retention.run(), "retention")

@@ -30,6 +30,7 @@ class Reconciler:
 
     Attributes:
         interrupted: ids of containers that ran when the host went down.
+        adopted: ids of containers that were found up.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Reconciler:
         self._volumes = volumes
         self._volume_states = volume_states
         self.interrupted: set[str] = set()
+        self.adopted: set[str] = set()
 
     async def run(self) -> None:
         """Bring everything into agreement. Errors with one object do not stop the others."""
@@ -114,6 +116,7 @@ class Reconciler:
             await self._try(removal, f"removing snapshot {snapshot.volume}@{snapshot.name}")
 
     async def _adopt(self, record: ContainerRecord) -> None:
+        self.adopted.add(record.id)
         runtime = self._core.platform.runtime
         known = {instance.id for instance in self._core.containers.execs_of(record.id)}
         await runtime.end_strays(record.id, known)

@@ -121,13 +121,16 @@ class Restarts:
             return False
         return True
 
-    async def start_all(self, interrupted: set[str]) -> None:
+    async def start_all(self, interrupted: set[str], adopted: set[str]) -> None:
         """Start what is to run when the daemon starts.
 
         Args:
             interrupted: ids of containers that ran when the host went down.
+            adopted: ids of those that were found up: if they end, or have ended, it is a restart.
         """
         for record in self._core.containers.ready():
+            if record.id in adopted:
+                continue
             again = starts_with_daemon(record, interrupted=record.id in interrupted)
             if not record.running and again:
                 # Otherwise an earlier stop by the user would be taken for one after this start.
