@@ -16,14 +16,9 @@ def _is_slow(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers share the tests (pytest-xdist), whole files at a time: their fixtures are made once.
-
-    What works on ZFS stays with one worker: a host has one zfs-fuse.
-    """
-    on_zfs = {item.path for item in items if "zfs_host" in getattr(item, "fixturenames", ())}
+    """Workers share the tests (pytest-xdist) whole files at a time: their fixtures are made once."""
     for item in items:
-        group = "zfs" if item.path in on_zfs else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)
