@@ -1,12 +1,17 @@
-"""The kinds of click commands that ``klee`` is made of: with examples, and loaded when they are used."""
+"""The kinds of click commands that ``klee`` is made of: with examples, and loaded when they are used.
+
+And what helps to declare their options: here, because every command loads this module anyway.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _OF_DOCKER = {
     "images": "lsi",
@@ -171,3 +176,26 @@ def nearest_of(word: str, words: Sequence[str]) -> str | None:
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(word, words, n=1)), None)
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """One decorator of several; help lists them in this order."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def format_option(help: str, *, plain: str = "table") -> Callable[[F], F]:  # noqa: A002 - click's name
+    """``--format``, of a command that can print JSON instead of its ``plain`` form."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice([plain, "json"]),
+        default=plain,
+        show_default=True,
+        help=help,
+    )

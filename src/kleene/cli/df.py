@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import command, format_option
 from kleene.cli.output import Column, age, bytes_of, print_json, print_table
 from kleene.cli.session import Session, pass_session
 
@@ -37,14 +37,7 @@ _COMMANDS = {
 
 @command(examples=("klee df", "klee df -v", "klee df --format json"))
 @click.option("--verbose", "-v", is_flag=True, help="Show every object.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or what the daemon tells for programs.",
-)
+@format_option("A table for people, or what the daemon tells for programs.")
 @pass_session
 def df(session: Session, verbose: bool, form: str) -> None:
     """Show what objects hold on disk, and what pruning would free.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import command, format_option
 from kleene.cli.output import printable
 from kleene.cli.session import Session, pass_session
 from kleene.client.failures import OperationFailed
@@ -38,14 +38,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Only these: type=, event=, container=, image=, network=, volume=. Repeatable.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Lines for people, or for programs a JSON object in each line.",
-)
+@format_option("Lines for people, or for programs a JSON object in each line.")
 @pass_session
 def events(session: Session, /, form: str, **options: Any) -> None:
     """Show what happens to containers, images, networks, volumes, secrets and configs.

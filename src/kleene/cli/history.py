@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import command, format_option
 from kleene.cli.output import Column, bytes_of, print_json, print_table, printable, style
 from kleene.cli.session import Session, pass_session
 
@@ -21,14 +21,7 @@ _STEPS = (
 _MARKS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red")}
 _KEY = 12
 
-_FORMAT = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Lines for people, or what the daemon tells for programs.",
-)
+_FORMAT = format_option("Lines for people, or what the daemon tells for programs.")
 
 
 @command(examples=("klee image history web", "klee image history --no-trunc web:failed"))

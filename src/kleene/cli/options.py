@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import click
 
+from kleene.cli.command import together
 from kleene.cli.settings_options import init, restart, settings_options
-
-F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
 
 # What follows the image or container belongs to the command in it, options too.
 COMMAND_LAST = {"allow_interspersed_args": False}
-
-
-def _together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
-    """One decorator of several; help lists them in this order."""
-
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
 
 
 jailparam = click.option(
@@ -47,7 +31,7 @@ ip6 = click.option(
 )
 force_prompt = click.option("--force", "-f", is_flag=True, help="Do not ask.")
 
-container_options = _together(
+container_options = together(
     click.option("--user", "-u", default="", metavar="USER[:GROUP]", help="Run processes as USER."),
     env,
     click.option(
@@ -70,7 +54,7 @@ container_options = _together(
 )
 """Configure a container, also the one that an image is built in."""
 
-creation_options = _together(
+creation_options = together(
     click.option("--name", metavar="NAME", help="Name of the container; else one is invented."),
     container_options,
     click.option(
@@ -97,7 +81,7 @@ creation_options = _together(
 )
 """Configure a new container."""
 
-process_options = _together(
+process_options = together(
     click.option("--detach", "-d", is_flag=True, help="Only start the process; -i overrides this."),
     click.option("--interactive", "-i", is_flag=True, help="Pass on standard input."),
     click.option("--tty", "-t", is_flag=True, help="Give the process a terminal."),

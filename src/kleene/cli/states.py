@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import command, format_option
 from kleene.cli.output import print_json, printable, style
 from kleene.cli.session import Session, pass_session
 
@@ -14,14 +14,7 @@ _LETTERS = {"added": ("A", "green"), "modified": ("C", "yellow"), "removed": ("D
 
 
 @command(examples=("klee diff web", "klee container diff --format json web"))
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Lines for people, or what the daemon tells for programs.",
-)
+@format_option("Lines for people, or what the daemon tells for programs.")
 @click.argument("container")
 @pass_session
 def diff(session: Session, container: str, form: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import command, format_option
 from kleene.cli.output import Column, print_table
 from kleene.cli.progress import quantity
 from kleene.cli.session import Session, pass_session
@@ -34,14 +34,7 @@ Sample = dict[str, Any]
 
 @command(examples=("klee stats", "klee stats --no-stream web db", "klee stats --format json web"))
 @click.option("--no-stream", is_flag=True, help="Show it once.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or for programs a line of JSON each time.",
-)
+@format_option("A table for people, or for programs a line of JSON each time.")
 @click.argument("containers", metavar="[CONTAINER]...", nargs=-1)
 @pass_session
 def stats(session: Session, containers: Sequence[str], no_stream: bool, form: str) -> None:

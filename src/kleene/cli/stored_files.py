@@ -5,17 +5,15 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from kleene.cli import values
-from kleene.cli.command import command
+from kleene.cli.command import command, format_option, together
 from kleene.cli.output import Column, age, each, print_json, print_table
 from kleene.cli.session import Session, pass_session
 from kleene.errors import InvalidInput
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _COLUMNS = (
     Column("NAME", "bright_green", bold=True),
@@ -25,35 +23,17 @@ _COLUMNS = (
 )
 _STREAM = "-"
 
-
-def _creation(function: F) -> F:
-    """What making either takes."""
-    for option in (
-        click.argument("file", default=_STREAM),
-        click.argument("name"),
-        click.option(
-            "--label", "-l", multiple=True, metavar="NAME[=VALUE]", help="Set a label. Repeatable."
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def _listing(function: F) -> F:
-    """The options of both lists."""
-    for option in (
-        click.option("--quiet", "-q", is_flag=True, help="Print only names."),
-        click.option(
-            "--format",
-            "form",
-            type=click.Choice(["table", "json"]),
-            default="table",
-            show_default=True,
-            help="A table for people, or what the daemon tells for programs.",
-        ),
-    ):
-        function = option(function)
-    return function
+_creation = together(
+    click.option(
+        "--label", "-l", multiple=True, metavar="NAME[=VALUE]", help="Set a label. Repeatable."
+    ),
+    click.argument("name"),
+    click.argument("file", default=_STREAM),
+)
+_listing = together(
+    format_option("A table for people, or what the daemon tells for programs."),
+    click.option("--quiet", "-q", is_flag=True, help="Print only names."),
+)
 
 
 @command(

@@ -7,19 +7,12 @@ from typing import Any
 import click
 
 from kleene import __version__
-from kleene.cli.command import command
+from kleene.cli.command import command, format_option
 from kleene.cli.output import print_json
 from kleene.cli.session import Session, pass_session
 from kleene.schemas.versions import API_VERSION, fit
 
-_FORMAT = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Lines for people, or JSON for programs.",
-)
+_FORMAT = format_option("Lines for people, or JSON for programs.", plain="text")
 
 
 def _client() -> dict[str, str]:

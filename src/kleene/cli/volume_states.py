@@ -10,7 +10,7 @@ from contextlib import closing
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import command, format_option
 from kleene.cli.output import Column, age, print_json, print_table
 from kleene.cli.session import Session, pass_session
 
@@ -33,14 +33,7 @@ def snapshot(session: Session, volume: str, name: str) -> None:
 
 @command(examples=("klee volume snapshots data", "klee volume snapshots -q data"))
 @click.option("--quiet", "-q", is_flag=True, help="Print only names.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or what the daemon tells for programs.",
-)
+@format_option("A table for people, or what the daemon tells for programs.")
 @click.argument("volume")
 @pass_session
 def snapshots(session: Session, volume: str, quiet: bool, form: str) -> None:
