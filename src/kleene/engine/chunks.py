@@ -16,7 +16,7 @@ T = TypeVar("T")
 async def read_in_thread(chunks: AsyncIterator[bytes], work: Callable[[IO[bytes]], T]) -> T:
     """What ``work`` makes of the chunks; it ends before this returns or raises.
 
-    A body that breaks off ends the file early: ``work`` must find out by itself what is missing.
+    A body that breaks off ends the file early, and its error is raised when ``work`` has ended.
     """
     loop = asyncio.get_running_loop()
     reading, writing = os.pipe()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from litestar import Request, Router, post, put
-from litestar.exceptions import InternalServerException
 from litestar.params import PathParameter
 
+from kleene.daemon.bodies import pieces
 from kleene.daemon.routes.common import Engine, errors
 from kleene.engine.context_store import LIST_LIMIT
 from kleene.schemas.contexts import ContextOffer
@@ -49,7 +47,7 @@ async def contents(request: Request[Any, Any, Any], engine: Engine) -> None:
     begins and how many bytes it has (8 bytes each, the highest first), and the data. What came is kept if the
     connection breaks: the next offer tells how much.
     """
-    await engine.contexts.receive(_body(request))
+    await engine.contexts.receive(pieces(request))
 
 
 @put(
@@ -69,14 +67,7 @@ async def archive(
     ],
 ) -> None:
     """Make a build context of a tar stream, compressed or not, which is the body of the request."""
-    await engine.contexts.receive_archive(token, _body(request))
-
-
-async def _body(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
-    """The body, which a client that went away ends early: that is told by who reads it."""
-    with contextlib.suppress(InternalServerException):  # Litestar's word for such a client
-        async for chunk in request.stream():
-            yield chunk
+    await engine.contexts.receive_archive(token, pieces(request))
 
 
 router = Router("/contexts", route_handlers=[offer, contents, archive])
