@@ -26,6 +26,44 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         yield bound
 
 
+class Noisy:
+    """A container that writes numbers: 2000 at once, then without end when it is told to."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._told = daemon.home / "told"
+        self._told.mkdir()
+        script = (
+            "i=0; while [ ! -e /told/end ]; do i=$((i+1)); echo $i;"
+            "[ $i != 2000 ] || while [ ! -e /told/go ]; do sleep 0.05; done; done; sleep 600"
+        )
+        run = ["run", "-d", "--name", "noisy", "-m", f"{self._told}:/told", "tiny"]
+        started = daemon.klee(*run, "sh", "-c", script)
+        self._kept = next((daemon.root / "runtime" / "kept" / started.id).iterdir())
+        self._inodes: set[int] = set()
+
+    def lines(self) -> list[int]:
+        shown = self._daemon.klee("logs", "--tail", "all", "noisy").stdout
+        return [int(line) for line in shown.split()]
+
+    def go_on(self) -> None:
+        (self._told / "go").touch()
+
+    def end(self) -> None:
+        (self._told / "end").touch()
+
+    @property
+    def begun_anew(self) -> bool:
+        """Whether the log was begun anew some times, as seen by asking often."""
+        self._inodes.add((self._kept / "log").stat().st_ino)
+        return len(self._inodes) > 3
+
+    def size(self) -> int:
+        """Bytes of all its files."""
+        found = (path.stat() for path in self._kept.iterdir())
+        return sum({status.st_ino: status.st_size for status in found}.values())
+
+
 def test_service(manager: socket.socket, new_daemon: Callable[[], Daemon]) -> None:
     daemon = new_daemon()
     assert manager.recv(64) == b"READY=1"
@@ -49,10 +87,23 @@ def test_service(manager: socket.socket, new_daemon: Callable[[], Daemon]) -> No
     wait_until(lambda: "the configuration stays" in read(file)[-1], "the mistake is not told")
     assert "unknown key 'log_levl'; did you mean 'log_level'?" in read(file)[-1]
 
+    config = daemon.home / "config.yaml"
+    config.write_text(config.read_text().replace("log_levl: info\n", ""))
+    reload("container_log_size: 100000\ncontainer_log_files: 4\n")
+    noisy = Noisy(daemon)
+    wait_until(lambda: noisy.lines() == list(range(1, 2001)), "what is within bounds is lost")
+
     assert daemon.stop() == 0
     assert manager.recv(64) == b"STOPPING=1"
+    noisy.go_on()
+    wait_until(lambda: noisy.begun_anew, "nobody bounds the log")
+    assert noisy.size() < 3 * 4 * 100_000
     daemon.start()
     assert running.id in daemon.klee("lsc", "-q").stdout
+    noisy.end()
+    wait_until(lambda: noisy.size() < 6 * 100_000, "the log is not brought back")
+    written = noisy.lines()
+    assert written[-1] - written[-1000] == 999, "the newest are there"
 
 
 def test_both_sides_tell_what_they_are(daemon: Daemon) -> None:

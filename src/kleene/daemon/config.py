@@ -15,7 +15,7 @@ from kleene.daemon.addresses import Address, parse_address
 from kleene.daemon.yaml_values import Mapping, Mistakes, Value, read_document
 from kleene.engine.retention_limits import DEFAULT, Limits
 from kleene.errors import InvalidInput, NotFound
-from kleene.runtime.rotation import LogBounds
+from kleene.runtime.driver import LogBounds
 
 T = TypeVar("T")
 
@@ -92,6 +92,11 @@ class Config:
     container_log_size: int = LogBounds.size
     container_log_files: int = LogBounds.files
     retention: Limits = DEFAULT
+
+    @property
+    def log_bounds(self) -> LogBounds:
+        """How much is kept of what containers write."""
+        return LogBounds(self.container_log_size, self.container_log_files)
 
 
 def load_config(file: Path | None, *, root: str | None = None, hosts: Sequence[str] = ()) -> Config:

@@ -147,7 +147,9 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reloader.reload)
-    engine = await Engine.open(await choose_platform(config), config.retention)
+    platform = await choose_platform(config)
+    reloader.govern(platform.runtime)
+    engine = await Engine.open(platform, config.retention)
     try:
         streams = Streams()
         app = create_app(engine, streams)

@@ -23,7 +23,6 @@ from kleene.host.process import environment
 from kleene.network.links_linux import LinuxLinks
 from kleene.network.nftables import NftablesFirewall
 from kleene.runtime.oci import OciDriver
-from kleene.runtime.rotation import LogBounds
 from kleene.storage.btrfs import BtrfsDriver
 from kleene.storage.btrfs_pool import lies_on_btrfs
 from kleene.storage.driver import StorageDriver
@@ -103,8 +102,6 @@ async def _open(config: Config, storage_name: str, instance: str, run: Path) -> 
         if storage is not None:
             undo.push_async_callback(storage.close)
         runtime = await _try(OciDriver.open(config.kleene_root / "runtime", instance), problems)
-        if runtime is not None:
-            runtime.log_bounds = LogBounds(config.container_log_size, config.container_log_files)
         await _try(firewall.probe(), problems)
         if storage is None or runtime is None or problems:
             raise together(problems)

@@ -1,7 +1,8 @@
 """SIGHUP: read the configuration again, and take over what can change while the daemon runs.
 
-Lives as long as the daemon. The log and the certificates of the sockets are taken over; of all else that
-has changed the log says that it waits for the next start. A configuration with mistakes changes nothing.
+Lives as long as the daemon. The log, the certificates of the sockets and the bounds of containers' logs are
+taken over; of all else that has changed the log says that it waits for the next start. A configuration with
+mistakes changes nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from kleene.daemon.config import Config, Listener
 from kleene.daemon.notify import notify, notify_reloading
 from kleene.daemon.tls import LiveTls
 from kleene.errors import KleeneError
+from kleene.runtime.driver import RuntimeDriver
 
-LOGGING = frozenset({"enable_logging", "log_level", "log", "log_file", "log_format"})
+_TAKEN_OVER = frozenset(
+    "enable_logging log_level log log_file log_format container_log_size container_log_files".split()
+)
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +40,12 @@ class Reloader:
         self._config = config
         self._load = load
         self._certificates = certificates
+        self._runtime: RuntimeDriver | None = None
+
+    def govern(self, runtime: RuntimeDriver) -> None:
+        """Set the bounds of containers' logs, now and whenever they change."""
+        self._runtime = runtime
+        runtime.log_bounds = self._config.log_bounds
 
     def reload(self) -> None:
         """Take over what can be taken over. Mistakes are told in the log only."""
@@ -53,7 +63,9 @@ class Reloader:
         log.set_up(new)
         for name in waiting(self._config, new):
             _log.warning("'%s' has changed: that takes effect at the next start", name)
-        self._config = replace(self._config, **{name: getattr(new, name) for name in LOGGING})
+        self._config = replace(self._config, **{name: getattr(new, name) for name in _TAKEN_OVER})
+        if self._runtime is not None:
+            self._runtime.log_bounds = self._config.log_bounds
         _log.info("the configuration was read again")
 
     def _certify(self, listeners: Iterable[Listener]) -> None:
@@ -66,7 +78,7 @@ class Reloader:
 
 def waiting(old: Config, new: Config) -> list[str]:
     """The keys that have changed and cannot be taken over now."""
-    names = [each.name for each in fields(Config) if each.name not in LOGGING]
+    names = [each.name for each in fields(Config) if each.name not in _TAKEN_OVER]
     changed = [
         name
         for name in names

@@ -36,6 +36,7 @@ from kleene.metadata.database import Database
 from kleene.schemas.system import Info
 
 _LOG_INTERVAL = 1.0  # seconds between two looks at the sizes of logs
+_BUSY_LOG_INTERVAL = 0.05  # of those that grow fast
 
 
 class Engine:
@@ -110,10 +111,12 @@ class Engine:
         return engine
 
     async def _rotate_logs(self) -> None:
+        busy = False
         while True:
-            await asyncio.sleep(_LOG_INTERVAL)
+            await asyncio.sleep(_BUSY_LOG_INTERVAL if busy else _LOG_INTERVAL)
+            busy = False
             try:
-                await self._core.platform.runtime.rotate_logs()
+                busy = await self._core.platform.runtime.rotate_logs()
             except OSError as error:  # a full disk, which may pass
                 log.warning("logs cannot be rotated: %s", error)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kleene.errors import HostUnavailable
 from kleene.host import process
-from kleene.runtime import attach, pidfd
+from kleene.runtime import attach, logseries, pidfd
 
 _START_TIMEOUT = 60.0  # seconds
 
@@ -117,6 +117,7 @@ async def start(
     terminal: bool,
     stdin: bool,
     attached: bool,
+    log_size: int,
     on_go: Callable[[], None],
 ) -> Started:
     """Start the process in ``directories.process`` under a keeper.
@@ -125,13 +126,17 @@ async def start(
     Cancelled, it lets the start come to its end, which it can then undo.
 
     Args:
+        log_size: bytes after which the keeper begins its log anew, if nobody had it do so before; 0 is never.
         on_go: called when the runtime is about to be started.
 
     Raises:
         StartFailed: nothing of it runs.
         HostUnavailable: conmon is not installed.
     """
-    argv = _argv(runtime, directories, terminal=terminal, stdin=stdin, attached=attached)
+    options = _options(terminal=terminal, stdin=stdin, attached=attached, log_size=log_size)
+    argv = [*_argv(runtime, directories), *options]
+    directories.log.touch(mode=0o600)
+    logseries.secure(directories.log)
     starting = asyncio.ensure_future(_start(argv, directories, on_go, attached=attached))
     try:
         return await asyncio.shield(starting)
@@ -174,9 +179,7 @@ async def _start(
         raise
 
 
-def _argv(
-    runtime: Runtime, directories: Directories, *, terminal: bool, stdin: bool, attached: bool
-) -> list[str]:
+def _argv(runtime: Runtime, directories: Directories) -> list[str]:
     live, kept = str(directories.live), str(directories.kept)
     options = runtime.command(directories.live / "runtime.log")[1:]
     return [
@@ -195,6 +198,12 @@ def _argv(
         *("--log-path", f"k8s-file:{directories.log}"),
         *("--no-sync-log",),
         *("--exec", "--exec-process-spec", str(directories.process)),
+    ]
+
+
+def _options(*, terminal: bool, stdin: bool, attached: bool, log_size: int) -> list[str]:
+    return [
+        *(["--log-size-max", str(log_size)] if log_size else []),
         *(["--exec-attach"] if attached else []),
         *(["--terminal"] if terminal else []),
         *(["--stdin"] if stdin else []),

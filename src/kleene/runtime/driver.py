@@ -27,6 +27,19 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class LogBounds:
+    """How much is kept of the log of an instance.
+
+    Attributes:
+        size: bytes after which a log is rotated; 0 is never.
+        files: that are kept, with the one that is written to; two at least.
+    """
+
+    size: int = 10 * 1024 * 1024
+    files: int = 5
+
+
+@dataclass(frozen=True)
 class StepMount:
     """What the processes of one build step see at ``destination`` (absolute, in the container).
 
@@ -310,7 +323,13 @@ class RuntimeCapabilities:
 
 class RuntimeDriver(Protocol):
     """Containers of one daemon. Methods raise ``NotFound`` for a container that is not up, and
-    ``InvalidInput`` for a jail parameter, user or command that cannot be used."""
+    ``InvalidInput`` for a jail parameter, user or command that cannot be used.
+
+    Attributes:
+        log_bounds: how much is kept of what instances write; may be set at any time.
+    """
+
+    log_bounds: LogBounds
 
     @property
     def capabilities(self) -> RuntimeCapabilities: ...
@@ -454,8 +473,9 @@ class RuntimeDriver(Protocol):
         """Where the instance's output is kept."""
         ...
 
-    async def rotate_logs(self) -> None:
-        """Keep the logs of running instances within bounds; to be called every second or so."""
+    async def rotate_logs(self) -> bool:
+        """Keep the logs of running instances within :attr:`log_bounds`; to be called every second or so, and
+        at once again as long as it gives true: logs grow fast."""
         ...
 
     def log(self, container: str) -> Log:

@@ -1,9 +1,9 @@
-"""The files of one log, as if they were one: those that were rotated away, and the one that is written to.
+"""The files of one log, as if they were one.
 
-A rotated file is named after the place of its first byte in the whole log, ``log.OFFSET``: so places
-stay what they are when the log is rotated and when its oldest file is removed. The file that is written to,
-``log``, goes on where the last of them ends. A record lies in one file. Open descriptors belong to the
-:class:`Series`.
+A keeper writes to ``log``, and begins a new file of that name now and then: the one before would be gone. So
+each file has a second name as soon as somebody looks at it, ``log.OFFSET``, after the place of its first byte
+in the whole log: places stay what they are when a new file is begun and when the oldest is removed. A record
+lies in one file. Open descriptors belong to the :class:`Series`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Segment(NamedTuple):
 
 
 class Rotated(NamedTuple):
-    """A file that was rotated away."""
+    """A file by its second name."""
 
     start: int
     path: Path
@@ -50,17 +50,18 @@ class Series:
         """The place of the first byte that is still there."""
         return self.segments[0].start
 
-    def pread(self, size: int, offset: int) -> tuple[bytes, int]:
+    def pread(self, wanted: int, offset: int) -> tuple[bytes, int]:
         """Bytes of one file from a place on, or from the next that is still there; and that place."""
         for segment in self.segments:
             # The file after it is there: so nothing is written to it any more.
-            if offset < segment.start + segment.size or segment is self.segments[-1]:
+            size = segment.size
+            if (size and offset < segment.start + size) or segment is self.segments[-1]:
                 break
         offset = max(offset, segment.start)
-        return os.pread(segment.fd, size, offset - segment.start), offset
+        return os.pread(segment.fd, wanted, offset - segment.start), offset
 
     def refresh(self, offset: int) -> None:
-        """See whether the log was rotated; what was not read before ``offset`` stays open."""
+        """See whether a new file was begun; what was not read before ``offset`` stays open."""
         with contextlib.suppress(FileNotFoundError):
             if os.stat(self._path).st_ino == os.fstat(self.segments[-1].fd).st_ino:  # noqa: PTH116
                 return
@@ -79,20 +80,32 @@ class Series:
         self.segments = []
 
 
+def secure(path: Path) -> None:
+    """Give the file that is written to its second name, if it has none yet.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    while True:
+        files = rotated(path)
+        last = files[-1].path.stat() if files else None
+        if last is not None and last.st_ino == path.stat().st_ino:
+            return
+        # An empty file takes a place too: a name is given once.
+        start = files[-1].start + max(1, last.st_size) if last is not None else 0
+        with contextlib.suppress(FileExistsError):  # somebody else was faster
+            path.with_name(f"{path.name}.{start}").hardlink_to(path)
+            return
+
+
 def rotated(path: Path) -> list[Rotated]:
-    """The rotated files of the log at ``path``, the oldest first."""
+    """The files of the log at ``path`` by their second names, the oldest first."""
     found = [
         Rotated(int(suffix), each)
         for each in path.parent.glob(f"{path.name}.*")
         if (suffix := each.name.removeprefix(f"{path.name}.")).isdecimal()
     ]
     return sorted(found)
-
-
-def next_start(path: Path) -> int:
-    """The place of the first byte of the file that is written to."""
-    files = rotated(path)
-    return files[-1].start + files[-1].path.stat().st_size if files else 0
 
 
 def exists(path: Path) -> bool:
@@ -113,38 +126,21 @@ def changed(path: Path) -> int:
 
 
 def _open(path: Path) -> list[Segment]:
-    """All files of a log. It may be rotated meanwhile: then what was opened does not fit together.
+    """All files of a log. One may be removed meanwhile: then it is tried again.
 
     Raises:
         FileNotFoundError: there is none.
     """
     for _ in range(_TRIES):
-        with contextlib.ExitStack() as undo:
-            current = _open_file(path, undo)
-            older = _open_rotated(path, undo)
-            if current is None and not older:
+        with contextlib.ExitStack() as undo, contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):
+                secure(path)
+            found = [Segment(each.start, _fd(each.path, undo)) for each in rotated(path)]
+            if not found:
                 break
-            inodes = {os.fstat(segment.fd).st_ino for segment in older or ()}
-            if older is None or (current is not None and os.fstat(current).st_ino in inodes):
-                continue
             undo.pop_all()
-            start = older[-1].start + older[-1].size if older else 0
-            return older if current is None else [*older, Segment(start, current)]
+            return found
     raise FileNotFoundError(path)
-
-
-def _open_rotated(path: Path, undo: contextlib.ExitStack) -> list[Segment] | None:
-    """The rotated files; ``None`` if one was removed meanwhile."""
-    try:
-        return [Segment(each.start, _fd(each.path, undo)) for each in rotated(path)]
-    except FileNotFoundError:
-        return None
-
-
-def _open_file(path: Path, undo: contextlib.ExitStack) -> int | None:
-    with contextlib.suppress(FileNotFoundError):
-        return _fd(path, undo)
-    return None
 
 
 def _fd(path: Path, undo: contextlib.ExitStack) -> int:

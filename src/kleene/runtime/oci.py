@@ -33,7 +33,6 @@ from kleene.runtime import (
     privileges,
     proctable,
     programs,
-    rotation,
     step_mounts,
     usage,
     users,
@@ -42,6 +41,7 @@ from kleene.runtime.attach import Attachment
 from kleene.runtime.driver import (
     ContainerSpec,
     Limits,
+    LogBounds,
     Options,
     ProcessInfo,
     ProcessSpec,
@@ -52,6 +52,7 @@ from kleene.runtime.driver import (
 from kleene.runtime.kept import KeptProcess
 from kleene.runtime.logs import ContainerLog
 from kleene.runtime.records import Record, State, store
+from kleene.runtime.rotation import Rotation
 from kleene.runtime.step import Pipes, StepProcess
 
 _START_TIMEOUT = 60.0  # seconds for the runtime to bring up a container or a process
@@ -67,14 +68,14 @@ class OciDriver:
         log_bounds: how much is kept of what instances write.
     """
 
-    log_bounds = rotation.LogBounds()
-
     def __init__(self, state: State, groups: cgroups.Cgroups, found: programs.Programs) -> None:
         self._state = state
         self._groups = groups
         self._host = found.host
         self._runtime = conmon.Runtime(found.runtime, state.runtime, found.conmon)
         self._found = found
+        self.log_bounds = LogBounds()
+        self._rotation = Rotation()
         self._being_made = 0
         self._warming: set[asyncio.Task[None]] = set()
         self._steps: set[int] = set()  # processes that wait for their exit status themselves
@@ -258,6 +259,7 @@ class OciDriver:
                     terminal=spec.terminal,
                     stdin=spec.stdin,
                     attached=attach,
+                    log_size=self.log_bounds.size * self.log_bounds.files,
                     on_go=self._warm_up,
                 )
             except conmon.StartFailed as error:
@@ -424,10 +426,11 @@ class OciDriver:
     def log_path(self, container: str, instance: str) -> Path:
         return self._state.instance(container, instance).log
 
-    async def rotate_logs(self) -> None:
+    async def rotate_logs(self) -> bool:
         running = [at for c in self._state.with_bundle() for at in self._state.instances(c)]
-        if running:
-            await asyncio.to_thread(rotation.rotate_all, running, self.log_bounds)
+        if not running:
+            return False
+        return await asyncio.to_thread(self._rotation.rotate_all, running, self.log_bounds)
 
     def log(self, container: str) -> ContainerLog:
         return ContainerLog(self._state.kept / container, container)

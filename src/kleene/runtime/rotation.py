@@ -1,8 +1,10 @@
-"""Rotation of logs that keepers write: bounded, and nothing lost on the way.
+"""Rotation of logs that keepers write: bounded with and without the daemon, and nothing lost on the way.
 
-The daemon looks at the logs of running instances again and again. One that has grown is renamed, and its
-keeper told to open its log anew; what it writes until then is in the renamed file. Facts: conmon's source,
-``src/ctrl.c`` and ``src/ctr_logging.c``, version 2.1.6: a line ``2 0 0`` on its control FIFO reopens the log.
+The daemon looks at the logs of running instances again and again. Each file has a second name (see
+:mod:`kleene.runtime.logseries`), so a keeper that is told to begin a new one takes nothing away. Without the
+daemon a keeper does so by itself, after as much as a log may hold; then what it wrote before is gone. Facts:
+conmon's source, ``src/ctrl.c`` and ``src/ctr_logging.c``, version 2.1.6: a line ``2 0 0`` on its control FIFO
+reopens the log; ``--log-size-max`` counts what was written since the keeper did that by itself last.
 """
 
 from __future__ import annotations
@@ -10,48 +12,42 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from kleene.runtime import logseries
 from kleene.runtime.conmon import Directories
+from kleene.runtime.driver import LogBounds
 
 _REOPEN = b"2 0 0\n"
 
 
-@dataclass(frozen=True)
-class LogBounds:
-    """How much is kept of the log of an instance.
+class Rotation:
+    """Remembers which files' keepers were told, as long as their instances run: told twice, a keeper would
+    begin a second file and leave a first one without a second name."""
 
-    Attributes:
-        size: bytes after which a log is rotated; 0 is never.
-        files: that are kept, with the one that is written to; two at least.
-    """
+    def __init__(self) -> None:
+        self._told: dict[Path, int] = {}
 
-    size: int = 10 * 1024 * 1024
-    files: int = 5
+    def rotate_all(self, instances: Iterable[Directories], bounds: LogBounds) -> bool:
+        """Rotate the logs that have grown; whether one has. Blocks for a moment."""
+        before, self._told = self._told, {}
+        for instance in instances:
+            with contextlib.suppress(FileNotFoundError):
+                self._rotate(instance, bounds, before.get(instance.log))
+        return any(inode != before.get(log) for log, inode in self._told.items())
 
-
-def rotate_all(instances: Iterable[Directories], bounds: LogBounds) -> None:
-    """Rotate the logs that have grown. Blocks for a moment."""
-    for instance in instances:
-        with contextlib.suppress(FileNotFoundError):
-            rotate(instance, bounds)
-
-
-def rotate(instance: Directories, bounds: LogBounds) -> None:
-    """Rotate a log if it has grown, and remove the oldest of its files that are too many."""
-    log = instance.log
-    if not log.exists():
-        if instance.live.exists():  # the keeper was not told, or has not done it yet
+    def _rotate(self, instance: Directories, bounds: LogBounds, told: int | None) -> None:
+        """Have a new file begun if the log has grown, and remove the oldest that are too many."""
+        log = instance.log
+        logseries.secure(log)
+        status = log.stat()
+        if status.st_ino != told and bounds.size and status.st_size >= bounds.size:
             _reopen(instance.live)
-        return
-    if not bounds.size or log.stat().st_size < bounds.size:
-        return
-    log.rename(log.with_name(f"{log.name}.{logseries.next_start(log)}"))
-    _reopen(instance.live)
-    for old in logseries.rotated(log)[: -(max(bounds.files, 2) - 1)]:
-        old.path.unlink()
+            told = status.st_ino
+        if told is not None:
+            self._told[log] = told
+        for old in logseries.rotated(log)[: -max(bounds.files, 2)]:
+            old.path.unlink()
 
 
 def _reopen(live: Path) -> None:
