@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from typing import IO, Any, Self, cast
+from typing import IO, Any, cast
 
 from kleene.errors import InvalidInput
 
@@ -30,7 +30,6 @@ class TarStream:
         # Not in tarfile's own streaming mode, which copies its whole buffer for every block that is read.
         self._archive = tarfile.TarFile(
             fileobj=cast(IO[bytes], self._source),
-            tarinfo=_header_class(self._source),
             encoding="utf-8",
         )
 
@@ -71,7 +70,11 @@ class TarStream:
 
 
 class _Forward:
-    """The archive as a file that can be read and skipped in one direction, with a limit on headers."""
+    """The archive as a file that can be read and skipped in one direction, with a limit on headers.
+
+    Attributes:
+        ended: whether what was read last looks like the end mark; only of headers it is told.
+    """
 
     def __init__(self, raw: IO[bytes], name: str) -> None:
         self._raw = raw
@@ -94,6 +97,8 @@ class _Forward:
                 )
         data = self._raw.read(size)
         self._at += len(data)
+        # tarfile ends in the same way at the mark, at a damaged header, and where the archive breaks off.
+        self.ended = size == len(data) == tarfile.BLOCKSIZE and not any(data)
         return data
 
     def seek(self, position: int) -> None:
@@ -109,18 +114,3 @@ class _Forward:
     def lift(self) -> None:
         """From here on content is read."""
         self._left = None
-
-
-def _header_class(source: _Forward) -> type[tarfile.TarInfo]:
-    """A header that tells ``source`` whether the block read last was the end mark.
-
-    tarfile ends in the same way at the mark, at a damaged header, and where the archive breaks off.
-    """
-
-    class Header(tarfile.TarInfo):
-        @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-            source.ended = len(buf) == tarfile.BLOCKSIZE and not any(buf)
-            return super().frombuf(buf, encoding, errors)
-
-    return Header
