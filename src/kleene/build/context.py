@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from kleene.build.digests import FileDigests, MemoryDigests
+from kleene.build.digests import FileDigests, Learned, MemoryDigests
 from kleene.build.selection import Selection, Source
 from kleene.contexts import patterns
 from kleene.contexts.ignore import Ignore
@@ -138,7 +138,8 @@ class Context:
                 for number, pattern in enumerate(sources)
                 for source in self._expand(pattern, stop, pivots[number] if pivots else None)
             ]
-            return Selection(self._root, tuple(found), self._digests, owners=bool(self._image))
+            digests = Learned(self._digests)
+            return Selection(self._root, tuple(found), digests, owners=bool(self._image))
 
         return await in_thread(work)
 

@@ -6,10 +6,9 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from kleene.build import manifests
 from kleene.host import filedata
 from kleene.host.treewalk import Entry, Files, Signature, changed, signature
 
@@ -17,7 +16,6 @@ _RECENT = 2_000_000_000
 """Nanoseconds for which a file counts as just written: the coarsest timestamps in use (FAT) are 2 s apart,
 and a second write within one tick would not be seen."""
 
-_CHUNK = 1024 * 1024
 _KEPT = 500_000
 
 
@@ -46,72 +44,89 @@ class MemoryDigests:
         self._digests[key] = digest
 
 
+class Learned:
+    """Digests of the files of one selection: what was known before, and what reading or copying them tells.
+
+    It is a :class:`kleene.host.copytree.Contents`: what a copy wrote need not be read once more.
+    """
+
+    def __init__(self, known: FileDigests) -> None:
+        self._known = known
+        self._own: dict[Signature, bytes] = {}
+
+    def get(self, key: Signature) -> bytes | None:
+        """The digest of the file that has this signature, if it is known."""
+        return self._own.get(key) or self._known.get(key)
+
+    def wants(self, entry: Entry) -> bool:
+        """Whether the digest of a file is not known yet."""
+        return self.get(signature(entry.stat)) is None
+
+    def learn(self, entry: Entry, content: bytes, attributes: Mapping[str, bytes]) -> None:
+        """Take what a file has that was the same before and after it was read.
+
+        Args:
+            content: SHA-256 of its content.
+        """
+        whole = hashlib.sha256(content)
+        for name, value in sorted(attributes.items()):
+            whole.update(b"%b %d\n%b" % (os.fsencode(name), len(value), value))
+        key, digest = signature(entry.stat), whole.digest()
+        self._own[key] = digest
+        if time.time_ns() - max(entry.stat.st_mtime_ns, entry.stat.st_ctime_ns) > _RECENT:
+            self._known.put(key, digest)
+
+
 def tree_digest(
     files: Files,
     path: str,
     entries: Iterable[Entry],
-    digests: FileDigests,
+    digests: Learned,
     *,
     owners: bool = False,
-    lines: list[bytes] | None = None,
-) -> bytes:
+) -> tuple[bytes, list[bytes]]:
     """SHA-256 over the entries of ``path``: names, types, modes, link targets, contents.
 
     Times are left out, and owners unless asked for: a fresh checkout of the same files has the same digest.
 
-    Args:
-        lines: takes the entries of a manifest.
+    Returns:
+        The digest, and of each entry the digest of the file or the target of the link.
 
     Raises:
         Conflict: a file changed since it was listed.
         OSError: as open(2).
     """
-    total = hashlib.sha256()
+    total, start = hashlib.sha256(), len(path) + 1 if path else 0
+    contents: list[bytes] = []
     for entry in entries:
-        kind, mode = stat.S_IFMT(entry.stat.st_mode), stat.S_IMODE(entry.stat.st_mode)
-        name = os.fsencode(entry.path[len(path) :].lstrip("/"))
+        mode = entry.stat.st_mode
+        kind, bits = stat.S_IFMT(mode), stat.S_IMODE(mode)
+        name = os.fsencode(entry.path[start:])
         if kind == stat.S_IFREG:
-            content = file_digest(files, entry, digests)
+            content = digests.get(signature(entry.stat)) or _read(files, entry, digests)
         else:
             content = os.fsencode(entry.target)
-            mode = 0 if kind == stat.S_IFLNK else mode
-        total.update(b"%o %o %d %d\n%b%b" % (kind, mode, len(name), len(content), name, content))
+            bits = 0 if kind == stat.S_IFLNK else bits
+        total.update(b"%o %o %d %d\n%b%b" % (kind, bits, len(name), len(content), name, content))
         if owners:
             total.update(b"%d %d\n" % (entry.stat.st_uid, entry.stat.st_gid))
-        if lines is not None:
-            lines.append(manifests.line(entry, mode, content, owner=owners))
-    return total.digest()
+        contents.append(content)
+    return total.digest(), contents
 
 
-def file_digest(files: Files, entry: Entry, digests: FileDigests) -> bytes:
-    """SHA-256 over a regular file's content and extended attributes.
-
-    Raises:
-        Conflict, OSError: see :func:`tree_digest`.
-    """
-    key = signature(entry.stat)
-    known = digests.get(key)
-    if known is not None:
-        return known
-    digest = _read(files, entry)
-    if time.time_ns() - max(entry.stat.st_mtime_ns, entry.stat.st_ctime_ns) > _RECENT:
-        digests.put(key, digest)
-    return digest
-
-
-def _read(files: Files, entry: Entry) -> bytes:
+def _read(files: Files, entry: Entry, digests: Learned) -> bytes:
+    """Read a file; its digest."""
     fd = files.open(entry)
     try:
-        content, left = hashlib.sha256(), entry.stat.st_size
-        # A file that has grown meanwhile is noticed below.
-        while left > 0 and (data := os.read(fd, min(left, _CHUNK))):
-            content.update(data)
-            left -= len(data)
-        whole = hashlib.sha256(content.digest())
-        for name, value in sorted(filedata.xattrs(fd).items()):
-            whole.update(b"%b %d\n%b" % (os.fsencode(name), len(value), value))
-        if signature(os.fstat(fd)) != signature(entry.stat):
+        content = hashlib.sha256()
+        filedata.read_through(fd, entry.stat.st_size, content)
+        attributes, key = filedata.xattrs(fd), signature(entry.stat)
+        # A file that has grown meanwhile is noticed here.
+        if signature(os.fstat(fd)) != key:
             raise changed(entry.path)
-        return whole.digest()
     finally:
         os.close(fd)
+    digests.learn(entry, content.digest(), attributes)
+    found = digests.get(key)
+    assert found is not None
+    return found

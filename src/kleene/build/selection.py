@@ -7,11 +7,12 @@ import functools
 import hashlib
 import os
 import posixpath
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from kleene.build import modes
-from kleene.build.digests import FileDigests, tree_digest
+from kleene.build import manifests, modes
+from kleene.build.digests import Learned, tree_digest
 from kleene.build.modes import Mode
 from kleene.contexts.ignore import Ignore
 from kleene.errors import InvalidInput
@@ -57,15 +58,15 @@ class Selection:
     """What a COPY takes: a picture of one moment, good as long as its context is open.
 
     Attributes:
+        digests: of its files: what a copy tells of them, the digest need not read.
         owners: whether the owners of the files count.
-        lines: entries of its manifest, once :meth:`digest` has been asked for.
     """
 
     root: int
     sources: tuple[Source, ...]
-    digests: FileDigests
+    digests: Learned
     owners: bool = False
-    lines: list[bytes] = field(default_factory=list, repr=False, compare=False)
+    _contents: list[bytes] = field(default_factory=list, repr=False, compare=False)
 
     def without(self, exclude: Sequence[str]) -> Selection:
         """The selection without what these patterns match, each seen from its source.
@@ -78,7 +79,7 @@ class Selection:
         ignore = Ignore.parse("\n".join(exclude), "--exclude")
         found = (source.without(ignore) for source in self.sources)
         kept = tuple(source for source in found if source is not None)
-        return replace(self, sources=kept, lines=[])
+        return replace(self, sources=kept, _contents=[])
 
     async def digest(self) -> str:
         """SHA-256 in hex over all that is taken, as it arrives in the image: names, types, modes, contents.
@@ -87,6 +88,19 @@ class Selection:
             Conflict: the context changed since the selection.
         """
         return await in_thread(self._digest)
+
+    async def manifest(self) -> bytes:
+        """What is taken, file by file (``build.manifests``), once :meth:`digest` has been asked for."""
+
+        def work(stop: Stop) -> bytes:
+            entries = (entry for source in self.sources for entry in source.entries)
+            pairs = zip(stop.watched(entries), self._contents, strict=True)
+            return manifests.pack(
+                manifests.line(entry, _mode(entry), content, owner=self.owners)
+                for entry, content in pairs
+            )
+
+        return await in_thread(work)
 
     async def copy_into(
         self,
@@ -125,7 +139,7 @@ class Selection:
 
     def _digest(self, stop: Stop) -> str:
         total = hashlib.sha256()
-        self.lines.clear()
+        self._contents.clear()
         for source in self.sources:
             name = b"" if source.is_directory else os.fsencode(source.name)
             if source.placed:
@@ -139,9 +153,10 @@ class Selection:
         return total.hexdigest()
 
     def _tree_digest(self, path: str, entries: Iterator[Entry]) -> bytes:
-        lines = None if self.owners else self.lines
         with contextlib.closing(Files(self.root)) as files:
-            return tree_digest(files, path, entries, self.digests, owners=self.owners, lines=lines)
+            digest, contents = tree_digest(files, path, entries, self.digests, owners=self.owners)
+        self._contents.extend(contents)
+        return digest
 
     def _copy(
         self,
@@ -172,8 +187,13 @@ class Selection:
         for source in self.sources:
             # One at a time: what two of them have in common by hard links becomes two files.
             items = stop.watched(_placed(source, path, into=into, fresh=fresh))
-            copy_entries(self.root, items, root, owner=owner, mode=change)
+            copy_entries(self.root, items, root, owner=owner, mode=change, contents=self.digests)
             fresh = False
+
+
+def _mode(entry: Entry) -> int:
+    """The permission bits that count: a link has none of its own."""
+    return 0 if stat.S_ISLNK(entry.stat.st_mode) else stat.S_IMODE(entry.stat.st_mode)
 
 
 def _placed(source: Source, path: str, *, into: bool, fresh: bool) -> Iterator[tuple[Entry, str]]:

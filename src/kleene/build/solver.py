@@ -11,10 +11,8 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from kleene import names
 from kleene.build import adding, copying, manifests, reasons
@@ -22,76 +20,16 @@ from kleene.build.adding import RemoteFile
 from kleene.build.cachepolicy import CachePolicy
 from kleene.build.context import Context
 from kleene.build.events import BuildFailed, Emit, OutputWritten, StepFinished, StepStarted
-from kleene.build.mounts import RunMount
+from kleene.build.outside import Execute, Fetch, Mounts, Origins, Repositories
 from kleene.build.resuming import TakenOver
 from kleene.build.selection import Selection
 from kleene.build.stage_plan import Place, StagePlan
 from kleene.build.steps import AddStep, CopyStep, RunStep, Step, Url, WorkdirStep, step_key
 from kleene.dockerfile.source import DockerfileError, Source, located
 from kleene.errors import InvalidInput, KleeneError
-from kleene.host.giturl import GitUrl
 from kleene.metadata.images import ImageStore, InstructionRecord, SnapshotRecord
-from kleene.runtime.driver import Output, ProcessSpec
+from kleene.runtime.driver import ProcessSpec
 from kleene.storage.driver import Snapshot, StorageDriver
-
-
-class StepProcess(Protocol):
-    """A command of a RUN step."""
-
-    def output(self) -> AsyncIterator[Output]: ...
-
-    async def wait(self) -> int: ...
-
-
-Execute = Callable[[ProcessSpec, RunStep], AbstractAsyncContextManager[StepProcess]]
-"""Starts a command in the build container, bringing it up if it is not; the step's mounts are there as long
-as the block lasts."""
-
-
-Fetch = Callable[[str], Awaitable[RemoteFile]]
-"""Fetches what is at a URL."""
-
-
-class Repositories(Protocol):
-    """Git repositories, for ADD."""
-
-    async def commit(self, repository: GitUrl) -> str:
-        """What decides the files: the commit, or the part of its id that the user wrote."""
-        ...
-
-    def fetched(self, repository: GitUrl) -> AbstractAsyncContextManager[Context]: ...
-
-
-class Mounts(Protocol):
-    """The files in the mounts of RUN."""
-
-    async def digest(
-        self, mounts: Sequence[RunMount], states: Mapping[int | str, SnapshotRecord]
-    ) -> str | None: ...
-
-
-class Origins(Protocol):
-    """The files of snapshots, for ``COPY --from``."""
-
-    async def digest(
-        self,
-        snapshot: SnapshotRecord,
-        name: str,
-        sources: tuple[str, ...],
-        pivots: tuple[int, ...] = (),
-        exclude: tuple[str, ...] = (),
-    ) -> str:
-        """:meth:`Selection.digest` of what these sources take; ``name``: what the user calls the snapshot."""
-        ...
-
-    async def select(
-        self,
-        snapshot: SnapshotRecord,
-        name: str,
-        sources: tuple[str, ...],
-        pivots: tuple[int, ...] = (),
-        exclude: tuple[str, ...] = (),
-    ) -> Selection: ...
 
 
 @dataclass(frozen=True)
@@ -342,30 +280,37 @@ class Solver:
         step: Step | None,
         work: Callable[[], Awaitable[None]],
         taken: Selection | None = None,
+        find_key: Callable[[], Awaitable[None]] | None = None,
     ) -> Made:
-        """Find the state that bears the key, or make it. ``taken``: what it takes from the context."""
-        images, stages = self._shop.images, self._shop.stages
+        """Find the state that bears the key, or make it.
+
+        Args:
+            taken: what it takes from the context.
+            find_key: finds the key by reading what ``work`` copies. Where the cache cannot have the state
+                anyway, it comes after the work, which has read it all then.
+        """
+        images = self._shop.images
         number = step.number if step else 0
         self._missed = self._missed or self._shop.cache.refusal(self._stage, number)
-        found = None if self._missed else images.by_key(self._key, among=stages)
+        asked = not self._missed and images.has_following(self.state.key)
+        if find_key is not None and asked:
+            await find_key()
+        found = images.by_key(self._key, among=self._shop.stages) if asked else None
         if found is not None:
             self.state = State(found, self._key)
             self._directories.clear()
             return Made(found.id, True, f"it was made in the build of image {found.image_id}")
-        environment = self._shop.environment
-        inputs = reasons.inputs(step, self._directories, self._digest, environment)
-        manifest = await asyncio.to_thread(manifests.pack, taken.lines) if taken else None
-        reason = self._missed or await self._why_not(inputs, manifest)
-        self._fresh = self._fresh or self._missed not in ("", reasons.FOLLOWS)
-        self._missed = self._missed or reasons.FOLLOWS
-        parent = self.state.key
+        directories = list(self._directories)
         await self._prepare()
         try:
             await work()
+            if find_key is not None and not asked:
+                await find_key()
         except KleeneError:
             await self._keep_half_changed()
             raise
-        return Made(await self._snapshot(parent, inputs, manifest), False, reason)
+        inputs = reasons.inputs(step, directories, self._digest, self._shop.environment)
+        return await self._freeze(inputs, await taken.manifest() if taken else None)
 
     async def _keep_half_changed(self) -> None:
         """Freeze what the step that failed has left; no key leads to that state."""
@@ -406,6 +351,14 @@ class Solver:
             await asyncio.to_thread(copying.make_workdir, root, step)
         self._directories.clear()
 
+    async def _freeze(self, inputs: reasons.Inputs, manifest: bytes | None) -> Made:
+        """Take a snapshot of the state that was made."""
+        parent = self.state.key
+        reason = self._missed or await self._why_not(inputs, manifest)
+        self._fresh = self._fresh or self._missed not in ("", reasons.FOLLOWS)
+        self._missed = self._missed or reasons.FOLLOWS
+        return Made(await self._snapshot(parent, inputs, manifest), False, reason)
+
     async def _snapshot(
         self, parent: str, inputs: reasons.Inputs, manifest: bytes | None = None
     ) -> str:
@@ -436,7 +389,9 @@ class Solver:
                 await fetch()
             digests = [step.checksum or "", *(file.digest for _, file in fetched)]
             commits = [await self._shop.repositories.commit(repo) for repo in step.repositories]
-            self._change_key(step, " ".join([await taken.digest(), *digests, *commits]))
+
+            async def find_key() -> None:
+                self._change_key(step, " ".join([await taken.digest(), *digests, *commits]))
 
             async def work() -> None:
                 if step.checksum is not None:
@@ -447,23 +402,36 @@ class Solver:
                     async with self._shop.repositories.fetched(repo) as tree:
                         await adding.add_tree(root, step, tree)
 
-            return await self._made(step, work, taken)
+            return await self._made(step, work, taken, find_key)
 
     async def _copy(self, step: CopyStep) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
-        if step.origin is None:
-            taken = await self._shop.context.select(step.sources, step.pivots)
-            taken = taken.without(step.exclude)
+        if step.origin is not None:
+            return await self._copy_from(step, step.origin)
+        taken = await self._shop.context.select(step.sources, step.pivots)
+        taken = taken.without(step.exclude)
+
+        async def find_key() -> None:
             self._change_key(step, await taken.digest())
-            return await self._made(step, lambda: copying.copy(root, step, taken), taken)
-        name = f"stage {step.origin}" if isinstance(step.origin, int) else step.origin
-        files = (self._shop.states[step.origin], name, step.sources, step.pivots, step.exclude)
-        self._change_key(step, await self._shop.origins.digest(*files))
+
+        return await self._made(step, lambda: copying.copy(root, step, taken), taken, find_key)
+
+    async def _copy_from(self, step: CopyStep, origin: int | str) -> Made:
+        root = self._shop.storage.mountpoint(self._dataset)
+        name = f"stage {origin}" if isinstance(origin, int) else origin
+        files = (self._shop.states[origin], name, step.sources, step.pivots, step.exclude)
+        origins = self._shop.origins
+        taken: Selection | None = None
 
         async def copy() -> None:
-            await copying.copy(root, step, await self._shop.origins.select(*files))
+            nonlocal taken
+            taken = await origins.select(*files)
+            await copying.copy(root, step, taken)
 
-        return await self._made(step, copy)
+        async def find_key() -> None:
+            self._change_key(step, await origins.digest(*files, taken))
+
+        return await self._made(step, copy, find_key=find_key)
 
     async def _run(self, step: RunStep) -> None:
         spec = ProcessSpec(args=step.args, env=step.env, cwd=step.cwd, user=step.user)

@@ -41,8 +41,12 @@ class Origins(contextlib.AsyncExitStack):
         sources: tuple[str, ...],
         pivots: tuple[int, ...] = (),
         exclude: tuple[str, ...] = (),
+        taken: Selection | None = None,
     ) -> str:
         """The digest of what these sources take.
+
+        Args:
+            taken: the selection, if there is one already.
 
         Raises:
             InvalidInput: a source is not there.
@@ -51,9 +55,8 @@ class Origins(contextlib.AsyncExitStack):
         if key not in self._digests:
             if len(self._digests) >= _KEPT:
                 self._digests.clear()
-            self._digests[key] = await (
-                await self.select(snapshot, name, sources, pivots, exclude)
-            ).digest()
+            taken = taken or await self.select(snapshot, name, sources, pivots, exclude)
+            self._digests[key] = await taken.digest()
         return self._digests[key]
 
     async def select(

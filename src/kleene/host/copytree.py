@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from kleene.errors import InvalidInput
 from kleene.host import filedata, inroot, oserrors
@@ -24,6 +24,7 @@ Owner = tuple[int, int]
 """User and group id."""
 
 _T = TypeVar("_T")
+_W = TypeVar("_W")
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _SPECIAL = {
     stat.S_IFSOCK: "a socket",
@@ -31,6 +32,18 @@ _SPECIAL = {
     stat.S_IFBLK: "a device",
     stat.S_IFCHR: "a device",
 }
+
+
+class Contents(Protocol):
+    """Who wants to know what the files have that are copied."""
+
+    def wants(self, entry: Entry) -> bool:
+        """Whether the content of a regular file is not known yet."""
+        ...
+
+    def learn(self, entry: Entry, content: bytes, attributes: dict[str, bytes]) -> None:
+        """Take the SHA-256 of a content as it was copied, and the extended attributes that were."""
+        ...
 
 
 def copy_tree(source: inroot.Root, path: str, target: inroot.Root) -> None:
@@ -59,6 +72,7 @@ def copy_entries(
     *,
     owner: Owner | None = (0, 0),
     mode: Callable[[int], int] | None = None,
+    contents: Contents | None = None,
 ) -> None:
     """Copy entries of a walk of ``source`` to paths in ``target``; blocking, for a thread.
 
@@ -69,11 +83,15 @@ def copy_entries(
         entries: each with its path in the target.
         owner: of all that is copied; ``None`` keeps the source's.
         mode: gives the permission bits of a file or directory from its ``st_mode``; ``None`` keeps them.
+        contents: is told of what is copied; of hard links of one file, of the first.
 
     Raises:
         InvalidInput, Conflict, HostUnavailable: see :func:`copy_tree`.
     """
-    with inroot.root_fd(target) as target_fd, _Copier(source, target_fd, owner, mode) as copier:
+    with (
+        inroot.root_fd(target) as target_fd,
+        _Copier(source, target_fd, owner, mode, contents) as copier,
+    ):
         for entry, destination in entries:
             try:
                 copier.copy(entry, destination)
@@ -92,8 +110,10 @@ class _Copier:
         target: int,
         owner: Owner | None,
         mode: Callable[[int], int] | None,
+        contents: Contents | None,
     ) -> None:
         self._target, self._owner, self._mode = target, owner, mode or stat.S_IMODE
+        self._contents = contents
         self._from, self._to = Files(source), LastDirectory()
         self._links: dict[tuple[int, int], str] = {}
         self._directories: list[tuple[str, int]] = []
@@ -159,20 +179,32 @@ class _Copier:
                 return
         source = self._from.open(entry)
         try:
-            target = self._make(partial(self._create, self._mode_of(entry)), "", name, destination)
+            mode = self._mode(entry.stat.st_mode) & 0o777
+            target = self._make(self._create, mode, name, destination)
             try:
-                filedata.copy_data(source, target, entry.stat)
-                self._set_owner_and_mode(target, entry)
-                # After the owner: a change of owner takes the capabilities away (capabilities(7)).
-                if attributes := filedata.xattrs(source):
-                    filedata.set_xattrs(target, attributes)
-                if signature(os.fstat(source)) != signature(entry.stat):
-                    raise changed(entry.path)
-                os.utime(target, ns=(entry.stat.st_mtime_ns, entry.stat.st_mtime_ns))
+                self._fill(source, target, entry)
             finally:
                 os.close(target)
         finally:
             os.close(source)
+
+    def _fill(self, source: int, target: int, entry: Entry) -> None:
+        """Copy content and metadata. What is learnt of the content is of an unchanged file, or nothing is."""
+        status, contents = entry.stat, self._contents
+        if contents is not None and not contents.wants(entry):
+            contents = None
+        content = None if contents is None else hashlib.sha256()
+        filedata.copy_data(source, target, status, content)
+        self._set_owner_and_mode(target, entry)
+        # After the owner: a change of owner takes the capabilities away (capabilities(7)).
+        attributes = filedata.xattrs(source)
+        if attributes:
+            filedata.set_xattrs(target, attributes)
+        if signature(os.fstat(source)) != signature(status):
+            raise changed(entry.path)
+        os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        if contents is not None and content is not None:
+            contents.learn(entry, content.digest(), attributes)
 
     def _copy_link(self, entry: Entry, destination: str, name: str) -> None:
         self._make(self._symlink, entry.target, name, destination)
@@ -186,7 +218,7 @@ class _Copier:
             flags = inroot.O_PATH | os.O_DIRECTORY
             self._to.move(parent, inroot.open_in_root(self._target, f"{parent}/", flags))
 
-    def _make(self, make: Callable[[str, str], _T], what: str, name: str, destination: str) -> _T:
+    def _make(self, make: Callable[[_W, str], _T], what: _W, name: str, destination: str) -> _T:
         """Call ``make``; if the name is taken by other than a directory, take that away first."""
         try:
             return make(what, name)
@@ -198,8 +230,8 @@ class _Copier:
             raise _in_the_way(destination, "a directory", "file") from error
         return make(what, name)
 
-    def _create(self, mode: int, _: str, name: str) -> int:
-        return os.open(name, _MAKE, mode & 0o777, dir_fd=self._to.fd)
+    def _create(self, mode: int, name: str) -> int:
+        return os.open(name, _MAKE, mode, dir_fd=self._to.fd)
 
     def _symlink(self, target: str, name: str) -> None:
         os.symlink(target, name, dir_fd=self._to.fd)
@@ -213,13 +245,10 @@ class _Copier:
         finally:
             os.close(fd)
 
-    def _mode_of(self, entry: Entry) -> int:
-        return self._mode(entry.stat.st_mode)
-
     def _set_owner_and_mode(self, fd: int, entry: Entry) -> None:
         """What is so already is left alone: looking costs a tenth of a change."""
         uid, gid = self._owner or (entry.stat.st_uid, entry.stat.st_gid)
-        mode, now = self._mode_of(entry), os.fstat(fd)
+        mode, now = self._mode(entry.stat.st_mode), os.fstat(fd)
         owned = (now.st_uid, now.st_gid) == (uid, gid)
         if not owned:
             os.fchown(fd, uid, gid)

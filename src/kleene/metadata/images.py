@@ -183,6 +183,10 @@ class ImageStore:
         """The snapshots of states that were made from the one of this key, the newest first; some of them."""
         return self.snapshots.where("parent = ?", [key])[-_COMPARED:][::-1]
 
+    def has_following(self, key: str) -> bool:
+        """Whether there is any snapshot of a state that was made from the one of this key."""
+        return bool(self._database.query("SELECT 1 FROM snapshots WHERE parent = ? LIMIT 1", [key]))
+
     def instructions(self, image_id: str) -> list[InstructionRecord]:
         """The steps of the image's build, by number; the one that failed, if one did, among them."""
         found = self._instructions.where("image_id = ?", [image_id])

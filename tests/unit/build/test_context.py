@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from kleene.build import digests
 from kleene.build.context import Context
@@ -292,6 +293,29 @@ async def test_change_between_selection_and_copy_is_noticed(
         await selection.digest()
     with pytest.raises(Conflict, match=r"'app/main\.py' changed"):
         await selection.copy_into(image, "/srv", directory=False)
+
+
+async def test_what_was_copied_is_not_read_again_for_the_digest(
+    directory: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.setxattr(directory / "app/main.py", "user.x", b"1")
+    (directory / "app/linked.py").hardlink_to(directory / "app/main.py")
+    with (directory / "app/disk").open("wb") as file:
+        file.write(b"start")
+        file.truncate(9 * 1024 * 1024)
+    (directory / "app/large").write_bytes(os.urandom(5 * 1024 * 1024 + 1))
+    read = await digest_of(directory, "app", "hello.py")
+
+    def never(*_: object) -> bytes:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(digests, "_read", never)
+    with Context.open(directory) as context:
+        selection = await context.select(["app", "hello.py"])
+        await selection.copy_into(image, "/srv/", directory=True)
+        assert await selection.digest() == read
+        listed = await selection.manifest()
+    assert b"app/large" in zstandard.ZstdDecompressor().decompress(listed, 1 << 20)
 
 
 async def test_owner(context: Context, image: Path) -> None:

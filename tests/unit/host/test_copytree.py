@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -106,6 +107,70 @@ def test_content_of_every_size(source: Path, target: Path, size: int) -> None:
     (source / "data").write_bytes(data)
     take(source, target)
     assert (target / "data").read_bytes() == data
+
+
+class Learned:
+    """Takes what a copy tells of contents."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, bytes] = {}
+
+    def wants(self, entry: Entry) -> bool:
+        return entry.path != "known"
+
+    def learn(self, entry: Entry, content: bytes, attributes: dict[str, bytes]) -> None:
+        self.contents[entry.path] = content
+
+
+def learn(source: Path, target: Path) -> dict[str, bytes]:
+    """Copy all that is in ``source``; the digests that the copy told."""
+    learned = Learned()
+    fd = os.open(source, os.O_RDONLY)
+    try:
+        entries = [(e, f"/{e.path}") for e in walk(fd) if e.path]
+        copy_entries(fd, entries, target, contents=learned)
+    finally:
+        os.close(fd)
+    return learned.contents
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, filedata.SMALL, filedata.SMALL + 1, filedata.LARGE, 20 * 1024 * 1024 + 1]
+)
+@pytest.mark.parametrize("holes", [False, True])
+def test_what_is_told_of_a_content_is_what_was_written(
+    source: Path, target: Path, size: int, holes: bool
+) -> None:
+    data = os.urandom(size)
+    with (source / "data").open("wb") as file:
+        file.write(data[: size // 3])
+        if holes:
+            file.seek(2 * size // 3)
+        file.write(data[size // 3 :][: size // 4])
+        file.truncate(size)
+    (source / "known").write_bytes(data)
+    told = learn(source, target)
+    written = (target / "data").read_bytes()
+    assert written == (source / "data").read_bytes()
+    assert told["data"] == hashlib.sha256(written).digest()
+    assert "known" not in told
+    assert (target / "known").read_bytes() == data
+
+
+def test_a_file_that_grows_while_it_is_copied_stops_the_copy(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "data").write_bytes(bytes(filedata.LARGE + 1))
+    really = filedata.write_all
+
+    def write(fd: int, data: bytes) -> None:
+        really(fd, data)
+        with (source / "data").open("ab") as file:
+            file.write(b"more")
+
+    monkeypatch.setattr(filedata, "write_all", write)
+    with pytest.raises(Conflict, match="'data' changed"):
+        learn(source, target)
 
 
 @as_root
