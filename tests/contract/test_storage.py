@@ -282,7 +282,19 @@ async def test_quota(store: Store) -> None:
         await driver.set_quota("volume/v", MIB)
     await driver.snapshot(frozen)
     await driver.clone(frozen, "volume/clone")
-    _write_synced(driver.mountpoint("volume/clone") / "more", 8)
+    clone = driver.mountpoint("volume/clone")
+    _write_synced(clone / "more", 8)
+    with pytest.raises(Conflict):  # what it has from its source counts
+        await driver.set_quota("volume/clone", 20 * MIB)
+    await driver.set_quota("volume/clone", 26 * MIB)
+    with pytest.raises(OSError):
+        _write_synced(clone / "yet more", 8)
+    (clone / "yet more").unlink()
+    # What goes makes room, also where a snapshot keeps it.
+    (clone / "big").unlink()
+    os.sync()
+    await driver.renew_quota("volume/clone", 26 * MIB)
+    _write_synced(clone / "again", 12)
     for dataset in ("volume/none", "volume/v@s"):
         with pytest.raises((NotFound, InvalidInput)):
             await driver.set_quota(dataset, MIB)

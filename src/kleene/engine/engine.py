@@ -103,6 +103,7 @@ class Engine:
             found = engine._reconciler
             await engine._restarts.start_all(found.interrupted, found.adopted)
             engine._core.background(engine._rotate_logs(), "rotate logs")
+            engine._core.background(engine.volumes.keep_quotas(), "keep quotas")
             await engine.space.finish()
             engine._core.background(engine._retention.run(), "retention")
         except BaseException:

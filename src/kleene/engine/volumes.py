@@ -6,6 +6,7 @@ It is a volume like any other, but it goes with its container.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import posixpath
@@ -16,8 +17,8 @@ from pathlib import Path
 
 from kleene import names
 from kleene.engine import lookup
-from kleene.engine.core import Core, now
-from kleene.errors import Conflict
+from kleene.engine.core import Core, log, now
+from kleene.errors import Conflict, KleeneError
 from kleene.host import copytree
 from kleene.host.threads import in_thread
 from kleene.metadata.containers import ContainerRecord
@@ -25,6 +26,8 @@ from kleene.metadata.volumes import VolumeRecord
 from kleene.schemas.containers import MountPoint, MountPointConfig
 from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect, VolumeSnapshot
 from kleene.storage.driver import Snapshot
+
+_QUOTA_INTERVAL = 2.0  # seconds
 
 
 class Volumes:
@@ -101,6 +104,22 @@ class Volumes:
         if quota is None and not self._core.platform.storage.capabilities.quota:
             return
         await self._core.platform.storage.set_quota(record.dataset, quota)
+
+    async def keep_quotas(self) -> None:
+        """Renew the quotas of volumes as long as the daemon runs."""
+        while True:
+            await asyncio.sleep(_QUOTA_INTERVAL)
+            for record in self._store.volumes.where("quota IS NOT NULL AND state = 'ready'"):
+                try:
+                    async with self._core.locks.hold(f"volume/{record.name}"):
+                        await self._renew_quota(record.name)
+                except (OSError, KleeneError) as error:
+                    log.warning("quota of volume %s is not renewed: %s", record.name, error)
+
+    async def _renew_quota(self, name: str) -> None:
+        record = self._store.volumes.get(name)
+        if record is not None and record.quota is not None:
+            await self._core.platform.storage.renew_quota(record.dataset, record.quota)
 
     async def prepare(self, container: ContainerRecord) -> None:
         """Make the volumes that a new container mounts, and fill the empty ones from its image."""

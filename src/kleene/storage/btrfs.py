@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from kleene.errors import HostUnavailable, InvalidInput
+from kleene.errors import InvalidInput
 from kleene.host.threads import in_thread
 from kleene.storage import btrfs_ioctl, btrfs_quota, btrfs_transfer
 from kleene.storage.btrfs_changes import names, told
@@ -41,6 +41,7 @@ class BtrfsDriver:
         self._backing = backing
         self._meter = SpaceMeter(pool)
         self._measuring = asyncio.Lock()
+        self._shown = btrfs_quota.Shown()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="kleene-btrfs")
 
     @classmethod
@@ -134,20 +135,21 @@ class BtrfsDriver:
         return min(free, host.f_bavail * host.f_frsize)
 
     async def set_quota(self, dataset: str, limit: int | None) -> None:
-        """As the contract says; what a clone shares with its source counts for the source."""
         if not self.capabilities.quota:
-            raise HostUnavailable(
-                f"storage 'btrfs' keeps no account of the space of dataset '{dataset}'",
-                hint=f"switch accounts on (Linux 6.7, btrfs-progs 6.7): "
-                f"btrfs quota enable --simple {self._pool.root}",
-            )
+            raise btrfs_quota.unavailable(self._pool.root, dataset)
         await self._call(lambda: self._limit(dataset, limit))
 
     def _limit(self, dataset: str, limit: int | None) -> None:
         with self._pool.dataset(dataset) as fd:
-            if limit is not None and btrfs_quota.referenced(fd) > limit:
-                raise holds_more(dataset, limit)
-            btrfs_quota.limit(fd, limit)
+            if not self._shown.limit(fd, limit):
+                raise holds_more(dataset, limit or 0)
+
+    async def renew_quota(self, dataset: str, limit: int) -> None:
+        def renew() -> None:
+            with self._pool.dataset(dataset) as fd:
+                self._shown.renew(fd, limit)
+
+        await self._call(renew)
 
     async def copy_foreign(self, source: str, dataset: str) -> None:
         fd = await self._call(lambda: open_foreign(source))

@@ -1,17 +1,23 @@
 """Limits of subvolumes, by btrfs' quota groups (btrfs-quota(5), kernel's ``linux/btrfs.h``).
 
-*Simple quotas* (Linux 6.7) charge an extent to the subvolume that wrote it, for ever. So a snapshot costs no
-accounting; a clone is charged for what it writes itself, and its source for what they share. The older kind
-walks all shared extents when a snapshot is made, which makes many snapshots slow: it is used where the host's
-administrator switched it on, and never switched on here.
+*Simple quotas* (Linux 6.7) charge an extent to the subvolume that wrote it, as long as anything refers to it. So
+a snapshot costs no accounting; but a clone is not charged for what it has from its source, and a source stays
+charged for what only its snapshots have. A user counts what a volume shows. So the kernel's limit is set off by
+the difference of the two, and set again as the difference changes: see :class:`Shown`.
 
-Holds nothing. What is switched on stays so on disk.
+The older kind walks all shared extents when a snapshot is made, which makes many snapshots slow: it is used
+where the host's administrator switched it on, and never switched on here.
+
+What is switched on stays so on disk.
 """
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
+from kleene.errors import HostUnavailable
 from kleene.storage import btrfs_ioctl as btrfs
 
 _SYSFS = Path("/sys/fs/btrfs")
@@ -49,22 +55,63 @@ def switch_on(fd: int) -> bool:
     return True
 
 
-def referenced(fd: int) -> int:
-    """Bytes that the subvolume that ``fd`` lies in is charged for, as far as they are on disk."""
-    group = f"0_{btrfs.subvolume_info(fd).id}"
+def unavailable(pool: Path, dataset: str) -> HostUnavailable:
+    """The error for a file system that keeps no account."""
+    what = f"dataset '{dataset}' cannot be limited"
+    release = os.uname().release
+    numbers = [int(number) for number in re.findall(r"\d+", release)[:2]]
+    if numbers < [6, 7]:
+        return HostUnavailable(
+            f"{what}: quotas on btrfs need Linux 6.7, and this is {release}",
+            hint="boot a newer kernel, or keep the data on ZFS (zfs_dataset in the configuration)",
+        )
+    return HostUnavailable(
+        f"{what}: its btrfs keeps no account of space",
+        hint=f"switch that on (btrfs-progs 6.7): btrfs quota enable --simple {pool}",
+    )
+
+
+def _number(fd: int, file: str) -> int:
+    """What the kernel tells of the quota group of the subvolume that ``fd`` lies in; 0 if there is none yet."""
     try:
-        return int((_groups(fd) / group / "referenced").read_text())
-    except (OSError, ValueError):
+        text = (_groups(fd) / f"0_{btrfs.subvolume_info(fd).id}" / file).read_text().strip()
+    except OSError:
         return 0
+    return int(text) if text.isdecimal() else 0
 
 
-def limit(fd: int, size: int | None) -> None:
-    """Charge the subvolume that ``fd`` lies in for at most ``size`` bytes; ``None`` lifts the limit.
+class Shown:
+    """Limits what subvolumes show. Remembers at which state of each that was counted last."""
 
-    Durable on return, by a commit of the whole file system: no smaller one has the quota tree in it.
+    def __init__(self) -> None:
+        self._counted: dict[int, int] = {}
 
-    Raises:
-        OSError: as ioctl(2).
-    """
-    btrfs.limit_subvolume(fd, size)
-    btrfs.sync(fd)
+    def limit(self, fd: int, size: int | None) -> bool:
+        """Limit the subvolume that ``fd`` lies in to ``size`` bytes, or lift its limit; false if it shows more.
+
+        Reads where all of its extents are. Durable on return, by a commit of the whole file system: no smaller
+        one has the quota tree in it.
+
+        Raises:
+            OSError: as ioctl(2).
+        """
+        most = None
+        if size is not None:
+            btrfs.write_back(fd)
+            info = btrfs.subvolume_info(fd)
+            charged = _number(fd, "referenced")
+            shown = sum(dict(btrfs.data_extents(fd, info.id)).values())
+            if shown > size:
+                return False
+            most = size + charged - shown
+            self._counted[info.id] = info.generation
+        btrfs.limit_subvolume(fd, most)
+        btrfs.sync(fd)
+        return True
+
+    def renew(self, fd: int, size: int) -> None:
+        """Do it again if less than a quarter of the limit is left, and something has changed since."""
+        info = btrfs.subvolume_info(fd)
+        left = _number(fd, "max_referenced") - _number(fd, "referenced")
+        if left < size // 4 and self._counted.get(info.id) != info.generation:
+            self.limit(fd, size)

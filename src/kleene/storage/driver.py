@@ -140,13 +140,19 @@ class StorageDriver(Protocol):
         ...
 
     async def set_quota(self, dataset: str, limit: int | None) -> None:
-        """Limit the dataset to ``limit`` bytes, or lift the limit. Who writes more gets ``EDQUOT``.
+        """Limit what the dataset shows to ``limit`` bytes, or lift the limit. Who writes more gets ``EDQUOT``.
 
         Needs ``capabilities.quota``. Clones of the dataset have no limit of their own.
 
         Raises:
-            Conflict: it holds more already.
+            Conflict: it shows more already.
+            HostUnavailable: the storage has no quotas; why, and what to do.
         """
+        ...
+
+    async def renew_quota(self, dataset: str, limit: int) -> None:
+        """Have the limit that was set be about what the dataset shows, if the storage counts something else
+        and the limit is near; to be called every few seconds, in which it may be too strict."""
         ...
 
     async def copy_foreign(self, source: str, dataset: str) -> None:

@@ -277,6 +277,9 @@ class ZfsDriver:
         if done.status != 0:
             raise zfs.meaning(done, subject)
 
+    async def renew_quota(self, dataset: str, limit: int) -> None:
+        """``refquota`` is about what the dataset shows."""
+
     async def copy_foreign(self, source: str, dataset: str) -> None:
         subject, frozen = f"dataset '{dataset}'", temporary(_checked_name(source))
         await self._check_free(dataset)
