@@ -75,6 +75,8 @@ class Daemon:
     process: subprocess.Popen[bytes] | None = None
     port: int | None = None
     """Of the loopback interface, where the API is served too."""
+    sockets: str = ""
+    """Further lines of the list of sockets."""
     configuration: str = ""
     """Further lines of the configuration file."""
 
@@ -102,7 +104,7 @@ class Daemon:
         """The text of the configuration file."""
         return (
             f"kleene_root: {self.root}\n"
-            f"api_listening_sockets:\n  - address: http://{self.socket}\n{self._tcp()}"
+            f"api_listening_sockets:\n  - address: http://{self.socket}\n{self._tcp()}{self.sockets}"
             f"pool_size: {self.pool_size}\n{self.configuration}"
         )
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, wait_until
+from tests.support.certificates import certify
+from tests.support.daemon import BIN, Daemon, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +126,47 @@ def test_names_that_are_almost_right(daemon: Daemon) -> None:
     assert "hint: did you mean 'web-server'?" in said
     assert "did you mean 'tiny'?" in daemon.klee("isi", "tyni", check=False).stderr
     daemon.klee("rmc", "web-server")
+
+
+def test_tls_and_certificates_of_clients(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = certify(tmp_path / "ours"), certify(tmp_path / "theirs")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    own = f"    tlscert: {ours}/server.pem\n    tlskey: {ours}/server.key\n"
+    strict = f"{own}    tlsverify: true\n    tlscacert: {ours}/ca.pem\n"
+    plain, asking = f"https://{daemon.home}/tls.sock", f"https://{daemon.home}/asking.sock"
+    tcp = f"https://127.0.0.1:{port}"
+    daemon.sockets = (
+        f"  - address: {plain}\n{own}  - address: {asking}\n{strict}  - address: {tcp}\n{strict}"
+    )
+    daemon.restart()
+    trust = ["--tlscacert", f"{ours}/ca.pem"]
+    shown = ["--tlscert", f"{ours}/client.pem", "--tlskey", f"{ours}/client.key"]
+    foreign = ["--tlscert", f"{theirs}/client.pem", "--tlskey", f"{theirs}/client.key"]
+
+    def klee(host: str, *options: str) -> subprocess.CompletedProcess[str]:
+        klee = [str(BIN / "klee"), "--host", host, *options]
+        argv = [*klee, "run", "-q", "--rm", "tiny", "echo", "in"]
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+
+    for host in (tcp, asking):
+        assert klee(host, *trust, *shown).stdout == "in\n"
+        for options in (trust, [*trust, *foreign]):
+            refused = klee(host, *options)
+            assert refused.returncode == 1
+            assert "certificate" in refused.stderr, refused.stderr
+    assert klee(plain, *trust).stdout == "in\n"
+    untrusted = klee(plain)
+    assert (untrusted.returncode, untrusted.stdout) == (1, "")
+    assert "certificate" in untrusted.stderr
+    assert "hint: " in untrusted.stderr
+    assert klee(plain, "--no-tlsverify").stdout == "in\n"
+    for name, value in {"CACERT": "ca.pem", "CERT": "client.pem", "KEY": "client.key"}.items():
+        monkeypatch.setenv(f"KLEE_TLS_{name}", f"{ours}/{value}")
+    assert klee(tcp).stdout == "in\n"
 
 
 def read(file: Path) -> list[str]:

@@ -116,9 +116,13 @@ def connection_lost(address: Address, error: OSError | None = None) -> KleeneErr
             f"the daemon at '{address.where}' did not answer in time",
             hint="its log tells what it is busy with",
         )
+    if type(error).__module__ == "ssl" and isinstance(error, OSError):
+        return _tls_failed(address, error)
+    # With TLS 1.3 a client is refused after its side of the handshake has ended, and may not be told why.
+    asks = "does it want another client certificate (--tlscert, --tlskey)? " if address.tls else ""
     return DaemonUnreachable(
         f"the daemon at '{address.where}' closed the connection before it answered",
-        hint="did it stop? its log tells; containers keep running without it",
+        hint=f"{asks}did it stop? its log tells; containers keep running without it",
     )
 
 

@@ -1,9 +1,9 @@
 """Limits of subvolumes, by btrfs' quota groups (btrfs-quota(5), kernel's ``linux/btrfs.h``).
 
-*Simple quotas* (Linux 6.7) charge an extent to the subvolume that wrote it, as long as anything refers to it. So
-a snapshot costs no accounting; but a clone is not charged for what it has from its source, and a source stays
-charged for what only its snapshots have. A user counts what a volume shows. So the kernel's limit is set off by
-the difference of the two, and set again as the difference changes: see :class:`Shown`.
+*Simple quotas* (Linux 6.7) charge an extent to the subvolume that wrote it, as long as anything refers to it.
+So a snapshot costs no accounting; but a clone is not charged for what it has from its source, and a source
+stays charged for what only its snapshots have. A user counts what a volume shows. So the kernel's limit is
+set off by the difference of the two, and set again as the difference changes: see :class:`Shown`.
 
 The older kind walks all shared extents when a snapshot is made, which makes many snapshots slow: it is used
 where the host's administrator switched it on, and never switched on here.
@@ -72,7 +72,7 @@ def unavailable(pool: Path, dataset: str) -> HostUnavailable:
 
 
 def _number(fd: int, file: str) -> int:
-    """What the kernel tells of the quota group of the subvolume that ``fd`` lies in; 0 if there is none yet."""
+    """What the kernel tells of the quota group of the subvolume of ``fd``; 0 if there is none yet."""
     try:
         text = (_groups(fd) / f"0_{btrfs.subvolume_info(fd).id}" / file).read_text().strip()
     except OSError:
@@ -87,10 +87,10 @@ class Shown:
         self._counted: dict[int, int] = {}
 
     def limit(self, fd: int, size: int | None) -> bool:
-        """Limit the subvolume that ``fd`` lies in to ``size`` bytes, or lift its limit; false if it shows more.
+        """Limit the subvolume of ``fd`` to ``size`` bytes, or lift its limit; false if it shows more.
 
-        Reads where all of its extents are. Durable on return, by a commit of the whole file system: no smaller
-        one has the quota tree in it.
+        Reads where all of its extents are. Durable on return, by a commit of the whole file system: no
+        smaller one has the quota tree in it.
 
         Raises:
             OSError: as ioctl(2).

@@ -140,7 +140,7 @@ class StorageDriver(Protocol):
         ...
 
     async def set_quota(self, dataset: str, limit: int | None) -> None:
-        """Limit what the dataset shows to ``limit`` bytes, or lift the limit. Who writes more gets ``EDQUOT``.
+        """Limit what the dataset shows to ``limit`` bytes, or lift the limit. To write more is ``EDQUOT``.
 
         Needs ``capabilities.quota``. Clones of the dataset have no limit of their own.
 

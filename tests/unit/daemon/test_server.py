@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from kleene.daemon.tls import LiveTls
 from kleene.errors import InvalidInput
 from kleene.runtime.driver import Output
 from tests.api.fake_engine import FakeEngine, FakeSession
+from tests.support.certificates import certify
 
 _LIMIT = 20.0
 BUILD = {"context": "/src", "container_config": {}}
@@ -271,23 +271,6 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield certify(tmp_path_factory.mktemp("certificates"))
 
 
-def certify(home: Path) -> Path:
-    """Make an authority and its two certificates in ``home``."""
-    new = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    authority = [*new, "-x509", "-days", "2", "-subj", "/CN=authority", "-out", "ca.pem"]
-    commands = [[*authority, "-keyout", "ca.key"]]
-    for name in ("server", "client"):
-        commands.append(
-            [*new, "-x509", "-days", "2", "-subj", f"/CN={name}", "-CA", "ca.pem", "-CAkey", "ca.key",
-             "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
-             "-addext", "basicConstraints=critical,CA:FALSE",
-             "-keyout", f"{name}.key", "-out", f"{name}.pem"]
-        )  # fmt: skip
-    for command in commands:
-        subprocess.run(command, cwd=home, check=True, capture_output=True)
-    return home
-
-
 def context(certificates: Path, *, client: bool) -> ssl.SSLContext:
     made = ssl.create_default_context(cafile=certificates / "ca.pem")
     if client:
@@ -334,7 +317,7 @@ async def test_certificates_are_exchanged_while_serving(
 ) -> None:
     """The daemon's own, and whose clients may connect."""
     here, there = tmp_path / "here", tmp_path / "there"
-    old, new = (certify_new(tmp_path / name) for name in ("old", "new"))
+    old, new = (certify(tmp_path / name) for name in ("old", "new"))
     here.symlink_to(old)
     listener = unix(
         tmp_path / "k.sock",
@@ -364,8 +347,3 @@ async def test_certificates_are_exchanged_while_serving(
     here.unlink()
     reloader.reload()
     assert await asked(new) == "0.1.0"
-
-
-def certify_new(home: Path) -> Path:
-    home.mkdir()
-    return certify(home)
