@@ -32,6 +32,23 @@ async def own(driver: StorageDriver, *parts: Part) -> int:
     return found.exclusive
 
 
+async def test_space_is_told_while_datasets_come_and_go(store: Store) -> None:
+    driver = store.driver
+    await driver.create("image/a")
+
+    async def churn() -> None:
+        for number in range(8):
+            dataset = f"container/c{number}"
+            await driver.create(dataset)
+            await driver.snapshot(Snapshot(dataset, "1"))
+            await driver.destroy(dataset)
+
+    churning = asyncio.create_task(churn())
+    while not churning.done():
+        assert await own(driver, "image/a") < MIB
+    await churning
+
+
 async def test_space_of_a_set_is_what_comes_free_with_it(store: Store) -> None:
     driver = store.driver
     await driver.create("image/a")

@@ -193,10 +193,10 @@ def file_variables(options: Mapping[str, Any]) -> list[str]:
 
 def _lines(files: Sequence[str]) -> list[str]:
     """Lines of files, without empty ones and comments."""
-    from pathlib import Path
-
     found: list[str] = []
     for file in files:
+        from pathlib import Path  # 4 ms that most commands need not wait for
+
         try:
             text = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

@@ -20,6 +20,7 @@ from kleene.runtime.driver import LogBounds
 T = TypeVar("T")
 
 Storage = Literal["auto", "btrfs", "zfs", "file"]
+OciRuntime = Literal["auto", "crun", "runc"]
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical"]
 LogPlace = Literal["stderr", "file", "journald"]
 LogFormat = Literal["text", "json"]
@@ -61,6 +62,7 @@ class Config:
         storage: ``auto``: ``zfs`` if ``zfs_dataset`` is set, ``btrfs`` if the data directory lies on one,
             else ``file``: a btrfs in a sparse file in the data directory.
         zfs_dataset: the dataset below which all others are made.
+        oci_runtime: ``auto``: the first of the others that works.
         pool_size: bytes of the sparse file when it is made; ``None`` leaves it to the storage.
         context_max_size: bytes of the largest build context that is uploaded or fetched.
         context_keep_size, context_keep_days: bytes of uploaded contexts that are kept, and for how many days
@@ -77,6 +79,7 @@ class Config:
     kleene_root: Path = Path("/var/lib/kleene")
     api_listening_sockets: tuple[Listener, ...] = (Listener(parse_address(DEFAULT_SOCKET)),)
     storage: Storage = "auto"
+    oci_runtime: OciRuntime = "auto"
     zfs_dataset: str | None = None
     pool_size: int | None = None
     context_max_size: int = 16 * 1024**3
@@ -155,6 +158,7 @@ def _config(top: Mapping) -> Config:
         kleene_root=top.convert("kleene_root", lambda v: _root(v.text()), default.kleene_root),
         api_listening_sockets=listeners or default.api_listening_sockets,
         storage=top.convert("storage", lambda v: v.word(get_args(Storage)), default.storage),
+        oci_runtime=top.convert("oci_runtime", lambda v: v.word(get_args(OciRuntime)), "auto"),
         zfs_dataset=top.convert("zfs_dataset", Value.text, None),
         pool_size=top.convert("pool_size", lambda v: parse_size(v.scalar()), None),
         context_max_size=_size(top, "context_max_size", default.context_max_size),

@@ -14,13 +14,14 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kleene.errors import HostUnavailable
 from kleene.host import process
 from kleene.runtime import attach, logseries, pidfd
+from kleene.runtime.program import Program
 
 _START_TIMEOUT = 60.0  # seconds
 
@@ -82,6 +83,19 @@ class Directories:
     def process_pid(self) -> int | None:
         return _read_number(self.live / "pid")
 
+    def note_session(self, pid: int) -> int:
+        """Keep and return the session of the process, which may end before the others in it."""
+        session = pidfd.session(pid)
+        (self.live / "session").write_text(str(session))
+        return session
+
+    def session(self) -> int | None:
+        """Of a step: runc makes its process the leader of a session, crun one that has ended then."""
+        if (noted := _read_number(self.live / "session")) is not None:
+            return noted
+        pid = self.process_pid()
+        return None if pid is None else pidfd.session(pid) or pid
+
     def exit_status(self) -> int | None:
         """``None`` as long as the process has not ended, or if the keeper was killed."""
         return _read_number(self.kept / self.container)
@@ -89,16 +103,18 @@ class Directories:
 
 @dataclass(frozen=True)
 class Runtime:
-    """How the runtime is called: its path and its root directory, and the keeper's path."""
+    """How the runtime is called: the program and its root directory, and the keeper's path."""
 
-    path: str
+    program: Program
     root: Path
     conmon: str
 
-    def command(self, log: Path, *args: str) -> list[str]:
-        """An argument vector; the runtime's errors go to ``log``, as JSON."""
+    @contextlib.contextmanager
+    def command(self, log: Path, *args: str) -> Iterator[list[str]]:
+        """An argument vector, to be used within the block; the runtime's errors go to ``log``, as JSON."""
         options = ("--root", str(self.root), "--log", str(log), "--log-format", "json")
-        return [self.path, *options, *args]
+        with self.program.ready() as words:
+            yield [*words, *options, *args]
 
 
 @dataclass(frozen=True)
@@ -134,10 +150,11 @@ async def start(
         HostUnavailable: conmon is not installed.
     """
     options = _options(terminal=terminal, stdin=stdin, attached=attached, log_size=log_size)
-    argv = [*_argv(runtime, directories), *options]
     directories.log.touch(mode=0o600)
     logseries.secure(directories.log)
-    starting = asyncio.ensure_future(_start(argv, directories, on_go, attached=attached))
+    starting = asyncio.ensure_future(
+        _start(runtime, options, directories, on_go, attached=attached)
+    )
     try:
         return await asyncio.shield(starting)
     except BaseException:
@@ -150,11 +167,18 @@ async def start(
 
 
 async def _start(
-    argv: Sequence[str], directories: Directories, on_go: Callable[[], None], *, attached: bool
+    runtime: Runtime,
+    options: Sequence[str],
+    directories: Directories,
+    on_go: Callable[[], None],
+    *,
+    attached: bool,
 ) -> Started:
     connection: socket.socket | None = None
     try:
         async with asyncio.timeout(_START_TIMEOUT), contextlib.AsyncExitStack() as pipes:
+            words = pipes.enter_context(runtime.command(directories.live / "runtime.log"))
+            argv = [*_argv(runtime.conmon, words, directories), *options]
             sync = _Pipe(pipes)
             if attached:
                 ready, go = _Pipe(pipes), _Pipe(pipes, child_reads=True)
@@ -179,17 +203,16 @@ async def _start(
         raise
 
 
-def _argv(runtime: Runtime, directories: Directories) -> list[str]:
+def _argv(keeper: str, runtime: Sequence[str], directories: Directories) -> list[str]:
     live, kept = str(directories.live), str(directories.kept)
-    options = runtime.command(directories.live / "runtime.log")[1:]
     return [
-        runtime.conmon,
+        keeper,
         "--api-version",
         "1",
         *("--cid", directories.container),
         *("--cuuid", directories.live.name),
-        *("--runtime", runtime.path),
-        *(f"--runtime-arg={option}" for option in options),
+        *("--runtime", runtime[0]),
+        *(f"--runtime-arg={word}" for word in runtime[1:]),
         *("--bundle", live),
         *("--full-attach",),
         *("--container-pidfile", f"{live}/pid"),

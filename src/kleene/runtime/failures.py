@@ -22,7 +22,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (r"executable file .*not found", "missing"),
     (r"exec format error", "format"),
     (r"is a directory", "not executable"),
-    (r"exec.*permission denied|open executable.*permission denied", "not executable"),
+    (r"exec.*(permission denied|operation not permitted)", "not executable"),
     (r"exec.*no such file or directory|stat.*no such file or directory", "missing"),
     (r"invalid argument|argument list too long|null byte", "arguments"),
 )

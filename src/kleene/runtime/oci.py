@@ -12,9 +12,10 @@ import contextlib
 import os
 import signal
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kleene.errors import CommandFailed, HostUnavailable, InvalidInput, NotFound
 from kleene.host import inroot, process
@@ -57,6 +58,7 @@ from kleene.runtime.step import Pipes, StepProcess
 
 _START_TIMEOUT = 60.0  # seconds for the runtime to bring up a container or a process
 _REAPING = 0.02  # seconds after which a killed process must have ended, if nothing holds it
+_LEFTOVERS = (0.002, 0.02, 0.2, 2.0)  # seconds between looks at what a runtime left behind
 _KEEPER_TIMEOUT = 5.0  # seconds for a keeper to end after its process
 
 
@@ -72,25 +74,31 @@ class OciDriver:
         self._state = state
         self._groups = groups
         self._host = found.host
-        self._runtime = conmon.Runtime(found.runtime, state.runtime, found.conmon)
+        self._runtime = conmon.Runtime(found.program, state.runtime, found.conmon)
         self._found = found
         self.log_bounds = LogBounds()
         self._rotation = Rotation()
         self._being_made = 0
-        self._warming: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._steps: set[int] = set()  # processes that wait for their exit status themselves
-        self._alone: set[int] = set()  # leaders of sessions that do not count
+        self._alone: set[int] = set()  # sessions whose processes do not count
         self.tried = found.tried
 
     @classmethod
     async def open(
-        cls, state_dir: Path, instance: str, *, run_dir: Path | None = None
+        cls,
+        state_dir: Path,
+        instance: str,
+        *,
+        runtimes: Sequence[str],
+        run_dir: Path | None = None,
     ) -> OciDriver:
         """A driver for the containers of one daemon.
 
         Args:
             state_dir: made if missing; has the logs and exit statuses.
             instance: the daemon's 6 hex digits; names its control group.
+            runtimes: names of programs; the first that works is taken.
             run_dir: made if missing; has what lasts no longer than the containers run, and so no longer
                 than the host: best in memory (tmpfs). The same as ``state_dir`` if left out.
 
@@ -100,7 +108,7 @@ class OciDriver:
         pidfd.become_subreaper()
         state = State(state_dir, run_dir or state_dir)
         groups = cgroups.of_host(instance)
-        return cls(state, groups, await programs.find(run_dir or state_dir, groups))
+        return cls(state, groups, await programs.find(run_dir or state_dir, groups, runtimes))
 
     def close(self) -> None:
         """Give back what is held; containers and their processes stay as they are."""
@@ -154,7 +162,11 @@ class OciDriver:
         pid_file, log = at / "pid", at / "runtime.log"
         arguments = ("run", "--detach", "--bundle", str(at), "--pid-file", str(pid_file), container)
         self._warm_up()
-        status = await _finish(self._runtime.command(log, *arguments))
+        try:
+            with self._runtime.command(log, *arguments) as argv:
+                status = await _finish(argv)
+        finally:
+            self._in_background(self._reap_leftovers())
         if status != 0:
             text = failures.messages(_read(log))
             raise CommandFailed([self._found.name, "run"], status, text)
@@ -189,9 +201,20 @@ class OciDriver:
 
     def _warm_up(self) -> None:
         """See :meth:`kleene.runtime.cgroups.Cgroups.warm_up`; nobody waits for it."""
-        task = asyncio.ensure_future(self._groups.warm_up())
-        self._warming.add(task)
-        task.add_done_callback(self._warming.discard)
+        self._in_background(self._groups.warm_up())
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _reap_leftovers(self) -> None:
+        """Reap the process that crun forks to make a container, and that ends just after crun."""
+        if self._found.name == "crun":
+            for pause in _LEFTOVERS:
+                await asyncio.sleep(pause)
+                if pidfd.reap_orphans(self._steps):
+                    return
 
     # Processes of a container
 
@@ -284,26 +307,27 @@ class OciDriver:
                 pipes.close()
                 if not alone:
                     await asyncio.shield(_all_gone(self._kill_since(container, before)))
-                elif (started := directories.process_pid()) is not None:
-                    self._kill_session(container, started)
+                elif (session := directories.session()) is not None:
+                    self._kill_session(container, session)
                 raise
+        session = directories.note_session(pid)
 
         def kill_rest() -> None:
             if alone:
-                self._kill_session(container, pid)
+                self._kill_session(container, session)
             else:
                 self._kill_since(container, before)
 
         def clean_up() -> None:
             self._steps.discard(pid)
             if alone:
-                self._kill_session(container, pid)
-                self._alone.discard(pid)
+                self._kill_session(container, session)
+                self._alone.discard(session)
             directories.remove()
 
         self._steps.add(pid)
         if alone:
-            self._alone.add(pid)
+            self._alone.add(session)
         return StepProcess(
             pid,
             pipes,
@@ -316,10 +340,12 @@ class OciDriver:
     ) -> int:
         pid_file, log = directories.live / "pid", directories.live / "runtime.log"
         options = ("--detach", "--pid-file", str(pid_file), "--process", str(directories.process))
-        argv = self._runtime.command(log, "exec", *options, container)
         self._warm_up()
         try:
-            status = await _finish(argv, pipes.child_stdin, pipes.child_stdout, pipes.child_stderr)
+            with self._runtime.command(log, "exec", *options, container) as argv:
+                status = await _finish(
+                    argv, pipes.child_stdin, pipes.child_stdout, pipes.child_stderr
+                )
         finally:
             pipes.close_child()
         pid = directories.process_pid()
@@ -370,18 +396,18 @@ class OciDriver:
             spared |= pids
         return spared - before
 
-    def _kill_session(self, container: str, leader: int) -> None:
-        """Kill what belongs to a session (setsid(2)): a process that the runtime starts leads its own."""
+    def _kill_session(self, container: str, session: int) -> None:
+        """Kill what belongs to a session (setsid(2)): each process that the runtime starts has its own."""
         for pid, fd in self._groups.hold(container):
             with pidfd.closing(fd):
-                if pidfd.session(pid) == leader:
+                if pidfd.session(pid) == session:
                     pidfd.send(fd, signal.SIGKILL)
 
     async def end_strays(self, container: str, known: Set[str]) -> None:
         for directories in self._state.instances(container):
             if directories.live.name not in known and directories.keeper_pid() is None:
-                if (pid := directories.process_pid()) is not None:
-                    self._kill_session(container, pid)
+                if (session := directories.session()) is not None:
+                    self._kill_session(container, session)
                 directories.remove()
 
     @contextlib.contextmanager

@@ -113,26 +113,39 @@ def is_child(pid: int) -> bool:
     return True
 
 
-def reap_orphans(claimed: Container[int]) -> None:
-    """Reap ended processes of containers that have become children of the daemon, unless they are claimed.
+def reap_orphans(claimed: Container[int]) -> int:
+    """Reap ended processes that have become children of the daemon, unless they are claimed; how many.
 
-    The end of a container's init waits for all of them (pid_namespaces(7)). They come from a runtime or a
-    keeper that was killed. Those of the daemon's own programs, which are in its own process id namespace, are
-    left to whoever waits for them.
+    Processes of containers come from a runtime or a keeper that was killed; the end of a container's init
+    waits for all of them (pid_namespaces(7)). Others were forked by a program that the daemon started, and
+    outlived it. The programs themselves lead a session each (:func:`kleene.host.process.spawn`), and are left
+    to whoever waits for them.
     """
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and int(entry.name) not in claimed and _is_orphan(Path(entry.path)):
-            reap(int(entry.name))
+    found = [pid for pid in _children() if pid not in claimed and _is_orphan(Path(f"/proc/{pid}"))]
+    for pid in found:
+        reap(pid)
+    return len(found)
+
+
+def _children() -> Iterator[int]:
+    """Children of the daemon, ended or not; where the kernel does not list them, all processes."""
+    try:
+        for task in os.scandir("/proc/self/task"):
+            yield from map(int, (Path(task.path) / "children").read_text().split())
+    except FileNotFoundError:
+        yield from (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
 
 
 def _is_orphan(directory: Path) -> bool:
     try:
         lines = (directory / "status").read_text().splitlines()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     fields = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
-    ours = fields.get("PPid") == [str(os.getpid())]
-    return ours and fields["State"][0] == "Z" and len(fields.get("NSpid", ())) > 1
+    if fields["PPid"] != [str(os.getpid())] or fields["State"][0] != "Z":
+        return False
+    # NSpid and NSsid have an id for each namespace, the daemon's first.
+    return len(fields["NSpid"]) > 1 or fields["NSsid"][0] != fields["NSpid"][0]
 
 
 def start_time(pid: int) -> int | None:

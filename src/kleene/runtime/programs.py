@@ -11,9 +11,9 @@ import fcntl
 import json
 import os
 import resource
-import shutil
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from kleene.runtime.cgroups import Cgroups
 from kleene.runtime.driver import ContainerSpec, Network
 from kleene.runtime.jail_params import Adjustments
 from kleene.runtime.privileges import CAPABILITIES, RLIMITS
+from kleene.runtime.program import Program, programs, search
 
-_CANDIDATES = ("crun", "runc")
 _INIT = ("catatonit", "/usr/libexec/podman/catatonit", "/usr/libexec/catatonit/catatonit")
 _PROFILE = Path("/usr/share/containers/seccomp.json")
 _PACKAGES = {
@@ -44,15 +44,15 @@ class Programs:
     """What was found.
 
     Attributes:
-        runtime: path to start the runtime by, valid while the daemon lives.
+        program: the runtime, valid while the daemon lives.
         name, version: of the runtime.
         conmon: path of the keeper.
         host: for :mod:`kleene.runtime.oci_spec`.
         tried: for each candidate, ``ok`` or why it does not work.
-        memory: a file in memory that ``runtime`` is the path of.
+        memory: a file in memory that ``program`` is the path of.
     """
 
-    runtime: str
+    program: Program
     name: str
     version: str
     conmon: str
@@ -66,17 +66,18 @@ class Programs:
             os.close(self.memory)
 
 
-async def find(scratch: Path, cgroups: Cgroups) -> Programs:
+async def find(scratch: Path, cgroups: Cgroups, runtimes: Sequence[str]) -> Programs:
     """Find the programs and try the runtimes.
 
     Args:
         scratch: an existing directory for the trial.
+        runtimes: names of the candidates; the first that works is taken.
 
     Raises:
         HostUnavailable: names what is missing and the packages that have it, or why no runtime works.
     """
-    conmon = shutil.which("conmon", path=_search_path())
-    init = next((p for name in _INIT if (p := shutil.which(name, path=_search_path()))), None)
+    conmon = search("conmon")
+    init = next((p for name in _INIT if (p := search(name))), None)
     profile = _profile()
     have = {"conmon": conmon, "catatonit": init, str(_PROFILE): profile}
     missing = [name for name, found in have.items() if found is None]
@@ -86,31 +87,41 @@ async def find(scratch: Path, cgroups: Cgroups) -> Programs:
         raise HostUnavailable(f"{names} not found", hint=f"apt-get install {packages}")
     host = _host(Path(init), profile, cgroups)
     tried: dict[str, str] = {}
-    for name in _CANDIDATES:
-        if (found := shutil.which(name, path=_search_path())) is None:
-            tried[name] = "not installed"
-            continue
+    for name, program in _candidates(runtimes, tried):
         try:
-            version = await _try(found, scratch, host, cgroups)
-        except (CommandFailed, HostUnavailable) as error:
-            tried[name] = (error.details or error.message).splitlines()[-1]
+            version = await _try(program, scratch, host, cgroups)
+        except (CommandFailed, HostUnavailable, OSError) as error:
+            tried[name] = _reason(error)
             continue
-        tried[name] = "ok"
-        memory = _sealed(Path(found)) if name == "runc" else None
-        runtime = found if memory is None else f"/proc/{os.getpid()}/fd/{memory}"
-        return Programs(runtime, name, version, conmon, host, tried, memory)
+        tried[name] = "ok" if program.unseen is None else f"ok, if it does not see {program.unseen}"
+        memory = _sealed(Path(program.path)) if name == "runc" else None
+        if memory is not None:
+            program = Program(f"/proc/{os.getpid()}/fd/{memory}")
+        return Programs(program, name, version, conmon, host, tried, memory)
     raise HostUnavailable(
         "no container runtime works on this host",
-        hint="apt-get install runc",
+        hint=f"apt-get install {' '.join(runtimes)}",
         details="\n".join(f"{name}: {reason}" for name, reason in tried.items()),
     )
 
 
-def _search_path() -> str:
-    return process.environment()["PATH"]
+def _candidates(runtimes: Sequence[str], tried: dict[str, str]) -> Iterator[tuple[str, Program]]:
+    """The runtimes to try, one after the other; those that are not installed are noted in ``tried``."""
+    for name in runtimes:
+        if (found := search(name)) is None:
+            tried[name] = "not installed"
+            continue
+        for program in programs(found, name):
+            yield name, program
 
 
-async def _try(runtime: str, scratch: Path, host: oci_spec.Host, cgroups: Cgroups) -> str:
+def _reason(error: CommandFailed | HostUnavailable | OSError) -> str:
+    if isinstance(error, OSError):
+        return str(error)
+    return (error.details or error.message).splitlines()[-1]
+
+
+async def _try(program: Program, scratch: Path, host: oci_spec.Host, cgroups: Cgroups) -> str:
     """Run a container that does nothing, in an empty root; the runtime's version.
 
     Raises:
@@ -130,18 +141,20 @@ async def _try(runtime: str, scratch: Path, host: oci_spec.Host, cgroups: Cgroup
             args=(oci_spec.INIT_IN_CONTAINER, "--version"),
         )
         (bundle / "config.json").write_text(json.dumps(config))
-        command = [runtime, "--root", str(bundle / "state")]
+        state = ("--root", str(bundle / "state"))
         try:
-            run = await process.run(
-                [*command, "run", "--bundle", name, container], timeout=_PROBE_TIMEOUT
-            )
-            run.check()
+            (await _call(program, *state, "run", "--bundle", name, container)).check()
         finally:
-            await process.run([*command, "delete", "--force", container], timeout=_PROBE_TIMEOUT)
+            await _call(program, *state, "delete", "--force", container)
             await cgroups.remove(container)
             cgroups.remove_parent()
-    version = await process.run([runtime, "--version"])
+    version = await process.run([program.path, "--version"])
     return version.check().stdout.decode(errors="replace").split("\n")[0].split()[-1]
+
+
+async def _call(program: Program, *arguments: str) -> process.Completed:
+    with program.ready() as words:
+        return await process.run([*words, *arguments], timeout=_PROBE_TIMEOUT)
 
 
 def _sealed(program: Path) -> int | None:
