@@ -74,7 +74,8 @@ class SpaceMeter:
     def _parts(self) -> Iterable[Part]:
         for dataset in self._pool.datasets():
             yield dataset
-            yield from (Snapshot(dataset, name) for name in self._pool.snapshots(dataset))
+            with contextlib.suppress(NotFound):  # it went since it was listed
+                yield from [Snapshot(dataset, name) for name in self._pool.snapshots(dataset)]
 
     def _opened(self, part: Part) -> contextlib.AbstractContextManager[int]:
         return self._pool.dataset(part) if isinstance(part, str) else self._pool.snapshot(part)
