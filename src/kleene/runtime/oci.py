@@ -11,14 +11,12 @@ import asyncio
 import contextlib
 import os
 import signal
-from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from kleene.errors import CommandFailed, HostUnavailable, InvalidInput, NotFound
-from kleene.host import inroot, process
+from kleene.errors import CommandFailed, InvalidInput, NotFound
+from kleene.host import inroot
 from kleene.runtime import (
     attach,
     bundle,
@@ -39,6 +37,7 @@ from kleene.runtime import (
     users,
 )
 from kleene.runtime.attach import Attachment
+from kleene.runtime.calls import Calls
 from kleene.runtime.driver import (
     ContainerSpec,
     Limits,
@@ -56,9 +55,7 @@ from kleene.runtime.records import Record, State, store
 from kleene.runtime.rotation import Rotation
 from kleene.runtime.step import Pipes, StepProcess
 
-_START_TIMEOUT = 60.0  # seconds for the runtime to bring up a container or a process
 _REAPING = 0.02  # seconds after which a killed process must have ended, if nothing holds it
-_LEFTOVERS = (0.002, 0.02, 0.2, 2.0)  # seconds between looks at what a runtime left behind
 _KEEPER_TIMEOUT = 5.0  # seconds for a keeper to end after its process
 
 
@@ -79,8 +76,7 @@ class OciDriver:
         self.log_bounds = LogBounds()
         self._rotation = Rotation()
         self._being_made = 0
-        self._background: set[asyncio.Task[None]] = set()
-        self._steps: set[int] = set()  # processes that wait for their exit status themselves
+        self._calls = Calls(self._runtime, groups, forks=found.name == "crun")
         self._alone: set[int] = set()  # sessions whose processes do not count
         self.tried = found.tried
 
@@ -161,12 +157,7 @@ class OciDriver:
         at = self._state.bundle(container)
         pid_file, log = at / "pid", at / "runtime.log"
         arguments = ("run", "--detach", "--bundle", str(at), "--pid-file", str(pid_file), container)
-        self._warm_up()
-        try:
-            with self._runtime.command(log, *arguments) as argv:
-                status = await _finish(argv)
-        finally:
-            self._in_background(self._reap_leftovers())
+        status = await self._calls.run(log, *arguments)
         if status != 0:
             text = failures.messages(_read(log))
             raise CommandFailed([self._found.name, "run"], status, text)
@@ -198,23 +189,6 @@ class OciDriver:
         self._state.forget(container)
         if not self._being_made:
             self._groups.remove_parent()
-
-    def _warm_up(self) -> None:
-        """See :meth:`kleene.runtime.cgroups.Cgroups.warm_up`; nobody waits for it."""
-        self._in_background(self._groups.warm_up())
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _reap_leftovers(self) -> None:
-        """Reap the process that crun forks to make a container, and that ends just after crun."""
-        if self._found.name == "crun":
-            for pause in _LEFTOVERS:
-                await asyncio.sleep(pause)
-                if pidfd.reap_orphans(self._steps):
-                    return
 
     # Processes of a container
 
@@ -266,7 +240,7 @@ class OciDriver:
         """Wait for a killed process; if it takes long, because of processes that nobody reaped."""
         end = asyncio.ensure_future(pidfd.ended(fd))
         while not (await asyncio.wait((end,), timeout=_REAPING))[0]:
-            pidfd.reap_orphans(self._steps)
+            self._calls.reap_orphans()
 
     # Execution instances
 
@@ -283,7 +257,7 @@ class OciDriver:
                     stdin=spec.stdin,
                     attached=attach,
                     log_size=self.log_bounds.size * self.log_bounds.files,
-                    on_go=self._warm_up,
+                    on_go=self._calls.warm_up,
                 )
             except conmon.StartFailed as error:
                 raise self._not_started(container, directories, prepared, str(error)) from error
@@ -319,13 +293,13 @@ class OciDriver:
                 self._kill_since(container, before)
 
         def clean_up() -> None:
-            self._steps.discard(pid)
+            self._calls.claimed.discard(pid)
             if alone:
                 self._kill_session(container, session)
                 self._alone.discard(session)
             directories.remove()
 
-        self._steps.add(pid)
+        self._calls.claimed.add(pid)
         if alone:
             self._alone.add(session)
         return StepProcess(
@@ -340,12 +314,16 @@ class OciDriver:
     ) -> int:
         pid_file, log = directories.live / "pid", directories.live / "runtime.log"
         options = ("--detach", "--pid-file", str(pid_file), "--process", str(directories.process))
-        self._warm_up()
         try:
-            with self._runtime.command(log, "exec", *options, container) as argv:
-                status = await _finish(
-                    argv, pipes.child_stdin, pipes.child_stdout, pipes.child_stderr
-                )
+            status = await self._calls.execute(
+                log,
+                "exec",
+                *options,
+                container,
+                stdin=pipes.child_stdin,
+                stdout=pipes.child_stdout,
+                stderr=pipes.child_stderr,
+            )
         finally:
             pipes.close_child()
         pid = directories.process_pid()
@@ -474,37 +452,6 @@ def _not_up(container: str) -> NotFound:
 async def _all_gone(pids: Iterable[int]) -> None:
     for pid in pids:
         await pidfd.gone(pid)
-
-
-async def _finish(
-    argv: list[str], stdin: int = DEVNULL, stdout: int = DEVNULL, stderr: int = DEVNULL
-) -> int:
-    """Run the runtime to its end, also when cancelled: half-way, it would leave processes that nobody knows.
-    The process that it leaves running keeps the standard streams.
-
-    Raises:
-        HostUnavailable: it took too long.
-    """
-    running = asyncio.ensure_future(_run_runtime(argv, stdin, stdout, stderr))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait((running,))
-        raise
-
-
-async def _run_runtime(argv: list[str], stdin: int, stdout: int, stderr: int) -> int:
-    child = await process.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr)
-    try:
-        async with asyncio.timeout(_START_TIMEOUT):
-            return await child.wait()
-    except TimeoutError as error:
-        raise HostUnavailable(
-            f"the container runtime did not finish within {_START_TIMEOUT:g} seconds",
-            details=" ".join(argv),
-        ) from error
-    finally:
-        await process.kill_group(child)
 
 
 async def _end_keeper(directories: conmon.Directories) -> None:

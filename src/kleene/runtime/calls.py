@@ -1,0 +1,109 @@
+"""Calls of the runtime: each is run to its end, and what it leaves behind is reaped.
+
+A :class:`Calls` lives as long as its driver. What it does in the background concerns nobody, and may end with
+the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.subprocess import DEVNULL
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from kleene.errors import HostUnavailable
+from kleene.host import process
+from kleene.runtime import pidfd
+from kleene.runtime.cgroups import Cgroups
+from kleene.runtime.conmon import Runtime
+
+_TIMEOUT = 60.0  # seconds for the runtime to bring up a container or a process
+_LEFTOVERS = (0.002, 0.02, 0.2, 2.0)  # seconds between looks at what a runtime left behind
+
+
+class Calls:
+    """Calls one runtime.
+
+    Attributes:
+        claimed: ids of processes that are the daemon's children, and whose exit status somebody waits for.
+    """
+
+    def __init__(self, runtime: Runtime, groups: Cgroups, *, forks: bool) -> None:
+        """
+        Args:
+            forks: it makes a container in a process that ends after it, as crun does.
+        """
+        self._runtime = runtime
+        self._groups = groups
+        self._forks = forks
+        self._background: set[asyncio.Task[None]] = set()
+        self.claimed: set[int] = set()
+
+    async def run(self, log: Path, *arguments: str) -> int:
+        """Bring up a container; the exit status. See :meth:`execute`."""
+        try:
+            return await self.execute(log, *arguments)
+        finally:
+            if self._forks:
+                self._in_background(self._reap_leftovers())
+
+    async def execute(
+        self,
+        log: Path,
+        *arguments: str,
+        stdin: int = DEVNULL,
+        stdout: int = DEVNULL,
+        stderr: int = DEVNULL,
+    ) -> int:
+        """Call the runtime; the exit status. It comes to its end also when this is cancelled: half-way, it
+        would leave processes that nobody knows. The process that it leaves running keeps the streams.
+
+        Args:
+            log: gets the runtime's errors, as JSON.
+
+        Raises:
+            HostUnavailable: it took too long.
+        """
+        self.warm_up()
+        with self._runtime.command(log, *arguments) as argv:
+            running = asyncio.ensure_future(_finish(argv, stdin, stdout, stderr))
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait((running,))
+                raise
+
+    def warm_up(self) -> None:
+        """See :meth:`kleene.runtime.cgroups.Cgroups.warm_up`; nobody waits for it."""
+        self._in_background(self._groups.warm_up())
+
+    def reap_orphans(self) -> int:
+        """See :func:`kleene.runtime.pidfd.reap_orphans`."""
+        return pidfd.reap_orphans(self.claimed)
+
+    async def _reap_leftovers(self) -> None:
+        """Reap the process in which the runtime made a container: it ends just after the runtime."""
+        for pause in _LEFTOVERS:
+            await asyncio.sleep(pause)
+            if self.reap_orphans():
+                return
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+async def _finish(argv: list[str], stdin: int, stdout: int, stderr: int) -> int:
+    child = await process.spawn(argv, stdin=stdin, stdout=stdout, stderr=stderr)
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            return await child.wait()
+    except TimeoutError as error:
+        raise HostUnavailable(
+            f"the container runtime did not finish within {_TIMEOUT:g} seconds",
+            details=" ".join(argv),
+        ) from error
+    finally:
+        await process.kill_group(child)
