@@ -159,3 +159,13 @@ def invent_container_name(taken: Collection[str]) -> str:
         if name not in taken:
             return name
     return f"{name}_{new_id()}"
+
+
+def nearest(text: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``text`` is most likely a slip of; ``None`` if none is near."""
+    from difflib import get_close_matches
+
+    words = list(known)
+    # In a short name, two letters exchanged are half of it.
+    exchanged = [word for word in words if sorted(word) == sorted(text)]
+    return next(iter([*get_close_matches(text, words, n=1), *exchanged]), None)

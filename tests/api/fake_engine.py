@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from kleene.build.events import Emit, OutputWritten
+from kleene.engine.lists import Lists
 from kleene.errors import Conflict, InvalidInput, KleeneError, NotFound
 from kleene.names import new_id
 from kleene.runtime.driver import Output
@@ -674,6 +675,7 @@ class FakeEngine:
         self.events = FakeEvents()
         self.secrets = FakeSecrets()
         self.configs = FakeConfigs()
+        self.lists = Lists(self)
         self.space = FakeSpace(self.images)
         self.history = FakeHistory(self.images)
         self.bisect = FakeBisect()

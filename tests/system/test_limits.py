@@ -117,6 +117,41 @@ def test_capabilities_are_given_and_taken(daemon: Daemon) -> None:
     assert inside(daemon, "sh", "-c", script, options=("--cap-drop", "CHOWN")) == ""
 
 
+def test_a_privileged_container_and_process(daemon: Daemon) -> None:
+    """In a network stack of its own, so that nothing of the host is at stake."""
+    options = ("--privileged", "-l", "disabled")
+    everything = capabilities(daemon, *options)
+    assert everything & (1 << 21)  # CAP_SYS_ADMIN
+    script = (
+        "mkdir /m; mount -t tmpfs x /m && echo mounted;"
+        " test -b /dev/loop0 -o -c /dev/fuse && echo devices; grep Seccomp: /proc/self/status"
+    )
+    lines = inside(daemon, "sh", "-c", script, options=options).split("\n")
+    assert lines[:3] == ["mounted", "devices", "Seccomp:\t0"]
+    daemon.klee("run", "-d", "--name", "box", "tiny", "sleep", "600")
+    words = ("grep", "CapEff", "/proc/self/status")
+    plain = daemon.klee("exec", "-q", "box", *words).stdout
+    privileged = daemon.klee("exec", "-q", "--privileged", "-w", "/a/b", "box", *words).stdout
+    assert int(plain.split()[1], 16) != everything == int(privileged.split()[1], 16)
+    assert daemon.klee("exec", "-q", "-w", "/a/b", "box", "pwd").stdout == "/a/b\n"
+
+
+def test_privileges_groups_and_devices_one_by_one(daemon: Daemon) -> None:
+    options = (
+        *("--security-opt", "no-new-privileges", "--security-opt", "seccomp=unconfined"),
+        *("--group-add", "44", "--device", "/dev/null:/dev/other:r", "--shm-size", "8m"),
+        *("-l", "disabled", "--sysctl", "net.core.somaxconn=77", "--dns-search", "a.b"),
+    )
+    script = (
+        "grep -hE 'NoNew|Seccomp:' /proc/self/status; id -G; ls -l /dev/other | cut -c1;"
+        " cat /proc/sys/net/core/somaxconn; df -k /dev/shm | tail -n 1 | awk '{print $2}';"
+        " grep search /etc/resolv.conf"
+    )
+    assert inside(daemon, "sh", "-c", script, options=options).splitlines() == [
+        *("NoNewPrivs:\t1", "Seccomp:\t0", "0 44", "c", "77", "8192", "search a.b"),
+    ]
+
+
 def test_limits_of_processes(daemon: Daemon) -> None:
     daemon.klee(
         "run",
@@ -224,6 +259,9 @@ def test_a_container_has_its_own_way_and_time_to_stop(daemon: Daemon) -> None:
         (["--dns", "one"], "'one' is not an IP address"),
         (["--stop-signal", "LOUD"], "no such signal: 'LOUD'"),
         (["--health-retries", "2"], "there is no health check"),
+        (["--sysctl", "vm.swappiness=1"], "'vm.swappiness' cannot be a container's own"),
+        (["--sysctl", "net.core.somaxconn=1"], "belongs to a network stack"),
+        (["--device", "fuse"], "device 'fuse' is not an absolute path"),
         (["--rm", "--restart", "always"], "cannot be restarted"),
     ],
 )

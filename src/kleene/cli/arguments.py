@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from kleene.schemas.constants import AUTO
 
 _PORT_FORM = "write HOST[:CONTAINER][/tcp|udp] or INTERFACE:HOST:CONTAINER[/tcp|udp]"
 _MOUNT_FORM = "write SOURCE:DESTINATION[:rw|ro]; a SOURCE with '/' first is a path of the host"
+_MOUNT_FIELDS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
+_MOUNT_FIELDS_FORM = "write type=bind|volume,source=SOURCE,target=/PATH[,readonly]"
+_SIZE = re.compile(r"[0-9.]+[bkmgBKMG]?[bB]?")
 
 
 def container_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -100,14 +104,17 @@ def _pairs(words: Sequence[str], environ: Mapping[str, str]) -> list[tuple[str, 
 
 
 def mount(text: str) -> dict[str, Any]:
-    """The ``MountPointConfig`` of ``SOURCE:DESTINATION[:rw|ro]``.
+    """The ``MountPointConfig`` of ``SOURCE:DESTINATION[:rw|ro]``, or of ``type=...,source=...,target=...``.
 
     Raises:
         InvalidInput: a part is missing, empty or unknown.
     """
+    if "=" in text.partition(",")[0] and not text.startswith("/"):
+        return _mount_of_fields(text)
     parts = text.split(":")
     if len(parts) not in (2, 3) or not parts[0] or not parts[1]:
-        raise InvalidInput(f"mount '{text}' cannot be understood", hint=_MOUNT_FORM)
+        hint = f"to limit memory: --memory {text}" if _SIZE.fullmatch(text) else _MOUNT_FORM
+        raise InvalidInput(f"mount '{text}' cannot be understood", hint=hint)
     mode = parts[2] if len(parts) == 3 else "rw"
     if mode not in ("rw", "ro"):
         raise InvalidInput(f"mount '{text}' has the unknown mode '{mode}'", hint=_MOUNT_FORM)
@@ -122,6 +129,32 @@ def mount(text: str) -> dict[str, Any]:
         "destination": parts[1],
         "read_only": mode == "ro",
     }
+
+
+def _mount_of_fields(text: str) -> dict[str, Any]:
+    """As Docker's ``--mount`` has it."""
+    fields: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        name = _MOUNT_FIELDS.get(name, name)
+        if name not in ("type", "source", "target", "readonly") or name in fields:
+            raise InvalidInput(
+                f"mount '{text}' has the unknown part '{part}'", hint=_MOUNT_FIELDS_FORM
+            )
+        fields[name] = value
+    kind, source, target = (fields.get(name, "") for name in ("type", "source", "target"))
+    if kind == "tmpfs":
+        raise InvalidInput(
+            f"mount '{text}' is a file system in memory",
+            hint=f"write --tmpfs {target or '/PATH'}[:size=64m]",
+        )
+    if kind not in ("", "volume", "bind") or not source or not target:
+        raise InvalidInput(f"mount '{text}' cannot be understood", hint=_MOUNT_FIELDS_FORM)
+    if source.startswith("/") == (kind != "bind"):
+        wanted = "the path of a bind mount begins" if kind == "bind" else "a volume does not begin"
+        raise InvalidInput(f"mount '{text}': {wanted} with '/'", hint=_MOUNT_FIELDS_FORM)
+    read_only = fields.get("readonly", "false") not in ("false", "0")
+    return mount(f"{source}:{target}:{'ro' if read_only else 'rw'}")
 
 
 def port(text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 
 from kleene.cli.arguments import build_arguments, container_config, endpoint
 from kleene.cli.buildcontext import choose_context
-from kleene.cli.command import CommandWithVerbs, UsageError, format_option
+from kleene.cli.command import CommandWithVerbs, UsageError
 from kleene.cli.grants import grant_options, grants
 from kleene.cli.options import container_options
 from kleene.cli.output import is_terminal, print_error
@@ -89,7 +89,14 @@ _INTERRUPTED = 130
     "--explain", is_flag=True, help="Say of each step why it was or was not in the cache."
 )
 @click.option("--check", is_flag=True, help="Only check the Dockerfile, and build nothing.")
-@format_option("What --check prints: text for people, or JSON for programs.", plain="text")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What --check prints: text for people, or JSON for programs.",
+)
 @click.option("--rm", is_flag=True, help="Remove what was built if the build fails.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the image's id.")
 @click.option(

@@ -7,23 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from kleene.schemas.filters import Kind
 
-_OF_DOCKER = {
-    "images": "lsi",
-    "inspect": "isc",
-    "pull": "image create",
-    "rm": "rmc",
-    "tag": "image tag",
-    "history": "image history",
-    "prune": "container prune",
-    "system": "df",
-}
-"""Top-level commands of Docker that no name here is near to, and what does that here."""
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Command(click.Command):
@@ -130,8 +121,11 @@ class LazyGroup(click.Group):
         if name.startswith("-") or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
         message = f"unknown command '{ctx.command_path} {name}'"
-        known = _OF_DOCKER.get(name) if ctx.parent is None else None
-        nearest = known or nearest_of(name, self.list_commands(ctx))
+        from kleene.cli.docker_words import COMMANDS
+
+        if ctx.parent is None and (known := COMMANDS.get(name)):
+            raise UsageError(message, ctx, f"in Kleene: {known}")
+        nearest = nearest_of(name, self.list_commands(ctx))
         hint = f"did you mean '{ctx.command_path} {nearest}'?" if nearest else None
         raise UsageError(message, ctx, hint)
 
@@ -173,9 +167,9 @@ def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> N
 
 def nearest_of(word: str, words: Sequence[str]) -> str | None:
     """The one of ``words`` that ``word`` is most likely a slip of; ``None`` if none is near."""
-    from difflib import get_close_matches
+    from kleene.names import nearest
 
-    return next(iter(get_close_matches(word, words, n=1)), None)
+    return nearest(word, words)
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -190,12 +184,70 @@ def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
 
 
 def format_option(help: str, *, plain: str = "table") -> Callable[[F], F]:  # noqa: A002 - click's name
-    """``--format``, of a command that can print JSON instead of its ``plain`` form."""
+    """``--format``, of a command that can print JSON, or by a template, instead of its ``plain`` form."""
+    forms = tuple(dict.fromkeys((plain, "json")))
+
+    def read(ctx: click.Context, param: click.Parameter, value: str) -> str:
+        if value in forms or "{{" in value:
+            return value
+        nearest = nearest_of(value, forms)
+        meant = f"did you mean '{nearest}'? " if nearest else ""
+        raise UsageError(
+            f"there is no format '{value}'",
+            ctx,
+            f"{meant}write {' or '.join(forms)}, or a template such as '{{{{.Name}}}}'",
+        )
+
     return click.option(
         "--format",
         "form",
-        type=click.Choice([plain, "json"]),
+        callback=read,
         default=plain,
         show_default=True,
+        metavar="|".join((*forms, "TEMPLATE")),
         help=help,
+    )
+
+
+list_format = format_option(
+    "A table for people, all that the daemon tells, or a line for each by a template:"
+    " '{{.Name}} {{.Created}}'; 'table TEMPLATE' puts titles over it."
+)
+
+
+def filter_option(kind: Kind, keys: str) -> Callable[[F], F]:
+    """``--filter`` of a list.
+
+    Args:
+        keys: those of ``kind``, for help.
+    """
+
+    def read(ctx: click.Context, param: click.Parameter, words: Sequence[str]) -> Sequence[str]:
+        if words:
+            from kleene.errors import InvalidInput
+            from kleene.schemas.filters import parse
+
+            try:
+                parse(kind, words)
+            except InvalidInput as error:
+                raise UsageError(error.message, ctx, error.hint) from error
+        return words
+
+    return click.option(
+        "--filter",
+        "-f",
+        "filters",
+        multiple=True,
+        callback=read,
+        metavar="KEY=VALUE",
+        help=f"Show those that fit: {keys}. Repeatable.",
+    )
+
+
+def list_options(quiet: str = "Print only ids.") -> Callable[[F], F]:
+    """How a list is printed; ``quiet`` is the help of ``--quiet``."""
+    return together(
+        click.option("--no-trunc", is_flag=True, help="Show long cells whole."),
+        list_format,
+        click.option("--quiet", "-q", is_flag=True, help=quiet),
     )

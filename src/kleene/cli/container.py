@@ -29,7 +29,7 @@ from kleene.cli.settings_options import (
     settings_config,
     settings_options,
 )
-from kleene.errors import KleeneError
+from kleene.errors import InvalidInput, KleeneError
 
 if TYPE_CHECKING:
     from kleene.client.operations import JsonClient
@@ -68,7 +68,15 @@ def create_container(
     Args:
         meanwhile: called while the daemon works.
     """
+    cidfile = options.get("cidfile")
+    if cidfile is not None and os.path.lexists(cidfile):
+        raise InvalidInput(
+            f"file '{cidfile}' exists",
+            hint="--cidfile writes a new one: remove it, or name another",
+        )
     container = client.containers.create(config, meanwhile=meanwhile)
+    if cidfile is not None:
+        _write_id(cidfile, container)
     if options["network"] is not None:
         wanted = endpoint(options["network"], container, options["ip"], options["ip6"])
         try:
@@ -78,6 +86,17 @@ def create_container(
                 client.containers.remove(container)
             raise
     return container
+
+
+def _write_id(file: str, container: str) -> None:
+    try:
+        with open(file, "x", encoding="utf-8") as target:  # noqa: PTH123 - pathlib is dear
+            target.write(container)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidInput(
+            f"file '{file}' cannot be written: {reason}", hint=f"the container is {container}"
+        ) from error
 
 
 grace = click.option(

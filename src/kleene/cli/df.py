@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kleene.cli.command import command, format_option
-from kleene.cli.output import Column, age, bytes_of, print_json, print_table
+from kleene.cli.output import Column, age, bytes_of, print_form, print_json, print_table
 from kleene.cli.session import Session, pass_session
 
 _KINDS = (
@@ -35,9 +35,11 @@ _COMMANDS = {
 }
 
 
-@command(examples=("klee df", "klee df -v", "klee df --format json"))
+@command(examples=("klee df", "klee df -v", "klee df --format '{{.Kind}}: {{.Prunable}}'"))
 @click.option("--verbose", "-v", is_flag=True, help="Show every object.")
-@format_option("A table for people, or what the daemon tells for programs.")
+@format_option(
+    "A table for people, or for programs JSON, or a line for each kind, with -v each object, by a template."
+)
 @pass_session
 def df(session: Session, verbose: bool, form: str) -> None:
     """Show what objects hold on disk, and what pruning would free.
@@ -49,8 +51,12 @@ def df(session: Session, verbose: bool, form: str) -> None:
     if form == "json":
         print_json(usage)
         return
+    objects = [each for kind in usage["kinds"] for each in kind["objects"]]
+    if form != "table":
+        print_form(form, objects if verbose else usage["kinds"])
+        return
     if verbose:
-        rows = [_object(each) for kind in usage["kinds"] for each in kind["objects"]]
+        rows = [_object(each) for each in objects]
         print_table(_OBJECTS, rows, fancy=session.fancy)
     else:
         print_table(_KINDS, [_kind(kind) for kind in usage["kinds"]], fancy=session.fancy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     examples=(
         "klee events",
         "klee events --since 1h --until 0s --filter type=container",
-        "klee events --filter event=die --filter container=web --format json",
+        "klee events --filter event=die --format '{{.Time}} {{.Name}}: {{.Attributes.exit_code}}'",
     )
 )
 @click.option(
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Only these: type=, event=, container=, image=, network=, volume=. Repeatable.",
 )
-@format_option("Lines for people, or for programs a JSON object in each line.")
+@format_option(
+    "Lines for people, or for programs a JSON object in each line, or what a template makes of it."
+)
 @pass_session
 def events(session: Session, /, form: str, **options: Any) -> None:
     """Show what happens to containers, images, networks, volumes, secrets and configs.
@@ -47,10 +49,20 @@ def events(session: Session, /, form: str, **options: Any) -> None:
     Filters of one key are alternatives, and all keys must fit.
     """
     config = {**options, "filters": list(options["filters"])}
+    told = _teller(form)
     with session.client.events(config) as stream:
         for line in _lines(stream):
-            click.echo(line if form == "json" else _told(json.loads(line)))
+            click.echo(line if form == "json" else told(json.loads(line)))
             sys.stdout.flush()
+
+
+def _teller(form: str) -> Callable[[dict[str, Any]], str]:
+    """What makes a line of an event."""
+    if form in ("table", "json"):
+        return _told
+    from kleene.cli.templates import Template
+
+    return Template(form).render
 
 
 def _lines(stream: Stream) -> Iterator[str]:

@@ -21,6 +21,7 @@ from kleene.cli.container import create_container, grace
 from kleene.cli.options import COMMAND_LAST, creation_options, env, process_options, quiet
 from kleene.cli.output import each, print_error
 from kleene.cli.session import Session, pass_session
+from kleene.cli.settings_options import env_file, file_variables
 from kleene.client.failures import OperationFailed, ProcessNotStarted
 from kleene.errors import Conflict, InvalidInput, KleeneError
 
@@ -76,13 +77,25 @@ def run_container(session: Session, config: dict[str, Any], options: dict[str, A
 
 @command(
     name="exec",
-    examples=("klee exec -it web /bin/sh", "klee exec -q web ps aux", "klee exec -d web sleep 60"),
+    examples=(
+        "klee exec -it web /bin/sh",
+        "klee exec -q web ps aux",
+        "klee exec -w /srv --env-file dev.env -u www web ./migrate",
+        "tar -c site | klee exec -qi web tar -x -C /srv",
+    ),
     context_settings=COMMAND_LAST,
 )
 @process_options
 @quiet
 @env
+@env_file
 @click.option("--user", "-u", default="", metavar="USER[:GROUP]", help="Run the process as USER.")
+@click.option(
+    "--workdir", "-w", default="", metavar="PATH", help="Start it in PATH; it is made if missing."
+)
+@click.option(
+    "--privileged", is_flag=True, help="Give it all capabilities, whatever the container may."
+)
 @click.argument("container")
 @click.argument("command", nargs=-1)
 @pass_session
@@ -95,8 +108,10 @@ def exec_(session: Session, /, container: str, **options: Any) -> int:
     return process.start(
         container,
         cmd=list(options["command"]),
-        env=variables(options["env"], os.environ),
+        env=variables([*file_variables(options), *options["env"]], os.environ),
         user=options["user"],
+        workdir=options["workdir"],
+        privileged=options["privileged"],
     )
 
 
@@ -154,17 +169,16 @@ class _Process:
     def start(
         self,
         container: str,
-        *,
-        cmd: Sequence[str] = (),
-        env: Sequence[str] = (),
-        user: str = "",
+        **process: Any,
     ) -> int:
-        """Start a process, and the container if it does not run; the exit status for ``klee``."""
-        config = {
+        """Start a process, and the container if it does not run; the exit status for ``klee``.
+
+        Args:
+            process: fields of its ``ExecConfig``; else the container's command is started.
+        """
+        config = {"cmd": [], "env": [], "user": ""} | process
+        config |= {
             "container_id": container,
-            "cmd": cmd,
-            "env": env,
-            "user": user,
             "tty": self.tty,
             "stdin": self.interactive,
         }

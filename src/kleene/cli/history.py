@@ -6,44 +6,52 @@ from typing import Any
 
 import click
 
-from kleene.cli.command import command, format_option
-from kleene.cli.output import Column, bytes_of, print_json, print_table, printable, style
+from kleene.cli.command import command, format_option, list_options
+from kleene.cli.output import (
+    Column,
+    Table,
+    bytes_of,
+    print_form,
+    print_json,
+    printable,
+    show_list,
+    style,
+)
 from kleene.cli.session import Session, pass_session
 
-_STEPS = (
-    Column("STEP"),
-    Column("INSTRUCTION", "bright_green", width=60),
-    Column("TIME"),
-    Column("SIZE"),
-    Column("SNAPSHOT", "cyan"),
-    Column("CACHE KEY"),
-)
 _MARKS = {"added": ("+", "green"), "modified": ("~", "yellow"), "removed": ("-", "red")}
 _KEY = 12
 
-_FORMAT = format_option("Lines for people, or what the daemon tells for programs.")
+_FORMAT = format_option(
+    "Lines for people, or for programs JSON, or what a template makes of each line."
+)
 
 
-@command(examples=("klee image history web", "klee image history --no-trunc web:failed"))
-@click.option("--no-trunc", is_flag=True, help="Show instructions and cache keys whole.")
-@_FORMAT
+@command(
+    examples=(
+        "klee image history web",
+        "klee image history --no-trunc web:failed",
+        "klee image history --format '{{.Snapshot}} {{.Seconds}}' web",
+    )
+)
+@list_options("Print only the snapshots that are kept.")
 @click.argument("image")
 @pass_session
-def history(session: Session, image: str, no_trunc: bool, form: str) -> None:
+def history(session: Session, /, image: str, **options: Any) -> None:
     """Show the steps of the build that made IMAGE: time, size, snapshot and cache key of each.
 
     SIZE is that of the files that a step wrote. 'cached' means that its state was taken from the build cache,
     'pruned' that its snapshot was removed.
     """
     steps = session.client.images.history(image)
-    if form == "json":
-        print_json(steps)
-        return
-    columns = [c._replace(width=None) for c in _STEPS] if no_trunc else _STEPS
-    print_table(columns, [_step(s, whole=no_trunc) for s in steps], fancy=session.fancy)
+    if options["quiet"]:
+        steps = [step for step in steps if step["snapshot"] and step["kept"]]
+    show_list(
+        _STEPS_WHOLE if options["no_trunc"] else _STEPS, steps, fancy=session.fancy, **options
+    )
 
 
-def _step(step: dict[str, Any], *, whole: bool) -> list[str]:
+def _step(step: dict[str, Any]) -> list[str]:
     number = str(step["number"]) + ("!" if step["failed"] else "")
     snapshot = step["snapshot"] if step["kept"] else "pruned" if step["snapshot"] else ""
     return [
@@ -52,8 +60,23 @@ def _step(step: dict[str, Any], *, whole: bool) -> list[str]:
         "cached" if step["cached"] else f"{step['seconds']:.2f} s",
         "" if step["size"] is None else bytes_of(step["size"]),
         snapshot,
-        step["key"] if whole else step["key"][:_KEY],
+        step["key"][:_KEY],
     ]
+
+
+_STEPS = Table(
+    (
+        Column("STEP"),
+        Column("INSTRUCTION", "bright_green", width=60),
+        Column("TIME"),
+        Column("SIZE"),
+        Column("SNAPSHOT", "cyan"),
+        Column("CACHE KEY"),
+    ),
+    _step,
+    "snapshot",
+)
+_STEPS_WHOLE = _STEPS._replace(row=lambda step: [*_step(step)[:-1], step["key"]])
 
 
 @command(
@@ -73,6 +96,9 @@ def diff(session: Session, older: str, newer: str, summary: bool, form: str) -> 
     changes = session.client.images.diff(older, newer)
     if form == "json":
         print_json(changes)
+        return
+    if form != "table":
+        print_form(form, changes)
         return
     if not summary:
         for change in changes:
@@ -112,8 +138,10 @@ def blame(session: Session, image: str, path: str, form: str) -> None:
     found = session.client.images.blame(image, path)
     if form == "json":
         print_json(found)
-        return
-    click.echo(blame_text(found))
+    elif form != "table":
+        print_form(form, [found])
+    else:
+        click.echo(blame_text(found))
 
 
 def blame_text(found: dict[str, Any]) -> str:

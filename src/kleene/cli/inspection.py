@@ -7,20 +7,16 @@ from typing import Any
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import command, format_option
 from kleene.cli.output import each, print_json
 from kleene.cli.session import Session, pass_session
 
-_format = click.option(
-    "--format",
-    "form",
-    default="json",
-    metavar="json|TEMPLATE",
-    help="All of it, or a line for each object by a template, as '{{.Name}}'.  [default: json]",
+FORMAT = format_option(
+    "All of it, or a line for each object by a template, as '{{.Name}}'.", plain="json"
 )
 
 
-def _show(inspect: Callable[[str], Any], names: Sequence[str], form: str) -> int:
+def show(inspect: Callable[[str], Any], names: Sequence[str], form: str) -> int:
     """Print the one object that was asked for, or an array of those that were found."""
     if form != "json":
         from kleene.cli.templates import Template
@@ -47,36 +43,36 @@ def _with_fields_of_its_own(found: dict[str, Any]) -> dict[str, Any]:
 @command(
     examples=("klee isc web", "klee container inspect --format '{{.Container.ExitCode}}' web db")
 )
-@_format
+@FORMAT
 @click.argument("containers", metavar="CONTAINER...", nargs=-1, required=True)
 @pass_session
 def container(session: Session, containers: Sequence[str], form: str) -> int:
     """Show all about containers: their configuration, addresses and mounts."""
-    return _show(session.client.containers.inspect, containers, form)
+    return show(session.client.containers.inspect, containers, form)
 
 
 @command(examples=("klee isi web:latest", "klee image inspect Debian"))
-@_format
+@FORMAT
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @pass_session
 def image(session: Session, images: Sequence[str], form: str) -> int:
     """Show all about images: their instructions, the snapshot after each, and what they hold on disk."""
-    return _show(lambda name: session.client.images.inspect(name, size=True), images, form)
+    return show(lambda name: session.client.images.inspect(name, size=True), images, form)
 
 
 @command(examples=("klee isn testnet",))
-@_format
+@FORMAT
 @click.argument("networks", metavar="NETWORK...", nargs=-1, required=True)
 @pass_session
 def network(session: Session, networks: Sequence[str], form: str) -> int:
     """Show all about networks, and the containers on them."""
-    return _show(session.client.networks.inspect, networks, form)
+    return show(session.client.networks.inspect, networks, form)
 
 
 @command(examples=("klee isv data",))
-@_format
+@FORMAT
 @click.argument("volumes", metavar="VOLUME...", nargs=-1, required=True)
 @pass_session
 def volume(session: Session, volumes: Sequence[str], form: str) -> int:
     """Show all about volumes, and where they are mounted."""
-    return _show(session.client.volumes.inspect, volumes, form)
+    return show(session.client.volumes.inspect, volumes, form)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from kleene import __version__
-from kleene.cli.command import LazyGroup, UsageError
+from kleene.cli.command import LazyGroup, UsageError, nearest_of
 from kleene.cli.output import print_error, print_failure
 from kleene.cli.session import Session
 from kleene.cli.settings import THEMES
@@ -138,9 +138,21 @@ def run(arguments: Sequence[str]) -> int:
 def _print_usage_error(error: click.UsageError) -> None:
     message = error.format_message().rstrip(".")
     hint = error.hint if isinstance(error, UsageError) else None
+    if isinstance(error, click.NoSuchOption):
+        message, hint = f"unknown option '{error.option_name}'", _option_meant(error)
     if hint is None and error.ctx is not None:
         hint = f"{error.ctx.command_path} --help"
     print_error(message[:1].lower() + message[1:], hint=hint)
+
+
+def _option_meant(error: click.NoSuchOption) -> str | None:
+    from kleene.cli.docker_words import of_option
+
+    if known := of_option(error.option_name):
+        return known
+    options = [name for p in error.ctx.command.params for name in p.opts] if error.ctx else []
+    nearest = nearest_of(error.option_name, options)
+    return f"did you mean '{nearest}'?" if nearest else None
 
 
 def main() -> NoReturn:

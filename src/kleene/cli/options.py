@@ -37,9 +37,13 @@ container_options = together(
     click.option(
         "--mount",
         "-m",
+        "--volume",
+        "-v",
+        "mount",
         multiple=True,
         metavar="SOURCE:DESTINATION[:rw|ro]",
-        help="Mount a volume, or a path of the host if SOURCE begins with '/'. Repeatable.",
+        help="Mount a volume, or a path of the host if SOURCE begins with '/'; also as"
+        " type=bind|volume,source=...,target=...,readonly. Repeatable.",
     ),
     jailparam,
     click.option(
@@ -76,6 +80,9 @@ creation_options = together(
         help="Put PROGRAM before the command, in place of the image's entrypoint; '' for nothing.",
     ),
     click.option("--rm", is_flag=True, help="Remove the container when it stops."),
+    click.option(
+        "--cidfile", metavar="FILE", help="Write the container's id to FILE, which must not exist."
+    ),
     init,
     settings_options,
 )

@@ -82,6 +82,59 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def print_form(form: str, objects: Iterable[Any]) -> None:
+    """Print a line for each object by a template."""
+    from kleene.cli.templates import Template
+
+    template = Template(form)
+    for value in objects:
+        click.echo(template.render(value))
+
+
+Object = dict[str, Any]
+
+
+class Table(NamedTuple):
+    """How objects of a kind are shown in a list.
+
+    Attributes:
+        row: the cells of an object.
+        key: the field that ``--quiet`` prints.
+        more: fields for templates, beside the object's own and those of the table.
+    """
+
+    columns: Sequence[Column]
+    row: Callable[[Object], list[str]]
+    key: str = "id"
+    more: Callable[[Object], Object] = lambda _: {}
+
+
+def show_list(
+    table: Table,
+    objects: Sequence[Object],
+    *,
+    fancy: bool,
+    quiet: bool = False,
+    form: str = "table",
+    no_trunc: bool = False,
+) -> None:
+    """Print objects as the user wants them: keys, JSON, a table, or a line for each by a template."""
+    if quiet:
+        for each in objects:
+            click.echo(each[table.key])
+    elif form == "json":
+        print_json(objects)
+    elif form == "table":
+        columns = table.columns
+        if no_trunc:
+            columns = [column._replace(width=None) for column in columns]
+        print_table(columns, [table.row(o) for o in objects], fancy=fancy)
+    else:
+        from kleene.cli.templates import print_list
+
+        print_list(table, objects, form, fancy=fancy)
+
+
 def is_terminal() -> bool:
     """Whether standard output is a terminal that can draw."""
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")

@@ -50,6 +50,13 @@ restart = click.option(
     " unless-stopped.  [default: no]",
 )
 
+env_file = click.option(
+    "--env-file",
+    multiple=True,
+    metavar="FILE",
+    help="Set the variables in FILE, NAME=VALUE or NAME a line; --env counts over it. Repeatable.",
+)
+
 _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("--memory", {"type": _SIZE}, "Memory that it may use: 512m, 2g; 0 for no limit."),
     ("--memory-swap", {"type": _SIZE}, "Memory and swap together; -1 for no limit of swap."),
@@ -93,11 +100,6 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {**_MANY, "metavar": "FILE"},
         "Set the labels in FILE, one a line. Repeatable.",
     ),
-    (
-        "--env-file",
-        {**_MANY, "metavar": "FILE"},
-        "Set the variables in FILE, NAME=VALUE or NAME a line; --env counts over it. Repeatable.",
-    ),
     ("--stop-signal", {"metavar": "SIGNAL"}, "Signal that asks its processes to end."),
     (
         "--stop-timeout",
@@ -110,6 +112,42 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "Add a line to its /etc/hosts. Repeatable.",
     ),
     ("--dns", {**_MANY, "metavar": "ADDRESS"}, "Name server, in place of the host's. Repeatable."),
+    (
+        "--dns-search",
+        {**_MANY, "metavar": "DOMAIN"},
+        "Domain to look names up in, in place of the host's; '.' is none. Repeatable.",
+    ),
+    (
+        "--dns-option",
+        {**_MANY, "metavar": "OPTION"},
+        "Option of resolv.conf, as ndots:1, in place of the host's. Repeatable.",
+    ),
+    (
+        "--privileged/--no-privileged",
+        {"default": None},
+        "Let it do all that the daemon may, with all devices of the host.",
+    ),
+    (
+        "--security-opt",
+        {**_MANY, "metavar": "OPTION"},
+        "no-new-privileges[=false], or seccomp=unconfined|default. Repeatable.",
+    ),
+    (
+        "--device",
+        {**_MANY, "metavar": "PATH[:PATH[:rwm]]"},
+        "Give it a device of the host, as /dev/fuse. Repeatable.",
+    ),
+    (
+        "--group-add",
+        {**_MANY, "metavar": "GROUP"},
+        "Further group of its processes, by name or number. Repeatable.",
+    ),
+    (
+        "--sysctl",
+        {**_MANY, "metavar": "NAME=VALUE"},
+        "Kernel parameter of its own, as net.core.somaxconn=1024. Repeatable.",
+    ),
+    ("--shm-size", {"type": _SIZE}, "Size of its /dev/shm.  [default: 64m]"),
     (
         "--health-cmd",
         {"metavar": "COMMAND"},
@@ -138,6 +176,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
 
 def settings_options(function: F) -> F:
     """Options for a container's settings, when it is made and when it is changed."""
+    function = env_file(function)
     for name, attributes, text in reversed(_OPTIONS):
         function = click.option(name, help=text, **attributes)(function)
     return function
@@ -161,8 +200,9 @@ def settings_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> d
     config = {
         name: options[name]
         for name in (
-            "memory memory_swap cpus pids_limit read_only hostname stop_signal stop_timeout".split()
-        )
+            "memory memory_swap cpus pids_limit read_only hostname stop_signal stop_timeout"
+            " privileged shm_size"
+        ).split()
     }
     for name, key, read in (
         ("ulimit", "ulimits", values.ulimit),
@@ -173,9 +213,17 @@ def settings_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> d
         ("config", "configs", values.file_mount),
         ("add_host", "add_hosts", str),
         ("dns", "dns", str),
+        ("dns_search", "dns_search", str),
+        ("dns_option", "dns_options", str),
+        ("group_add", "group_add", str),
+        ("device", "devices", values.device),
     ):
         if options[name]:
             config[key] = [read(word) for word in options[name] if word]
+    if options["sysctl"]:
+        config["sysctls"] = dict(values.pair("kernel parameter", w) for w in options["sysctl"] if w)
+    for word in options["security_opt"]:
+        config |= values.security_option(word)
     if options["label"] or options["label_file"]:
         lines = [*_lines(options["label_file"]), *(word for word in options["label"] if word)]
         config["labels"] = dict(values.label(line) for line in lines)

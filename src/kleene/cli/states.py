@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import click
 
 from kleene.cli.command import command, format_option
-from kleene.cli.output import print_json, printable, style
+from kleene.cli.output import print_form, print_json, printable, style
 from kleene.cli.session import Session, pass_session
 
 _LETTERS = {"added": ("A", "green"), "modified": ("C", "yellow"), "removed": ("D", "red")}
 
 
-@command(examples=("klee diff web", "klee container diff --format json web"))
-@format_option("Lines for people, or what the daemon tells for programs.")
+@command(examples=("klee diff web", "klee container diff --format '{{.Path}}' web"))
+@format_option("Lines for people, or for programs JSON, or a line for each file by a template.")
 @click.argument("container")
 @pass_session
 def diff(session: Session, container: str, form: str) -> None:
@@ -25,6 +25,9 @@ def diff(session: Session, container: str, form: str) -> None:
     found = session.client.containers.diff(container)
     if form == "json":
         print_json(found)
+        return
+    if form != "table":
+        print_form(form, found)
         return
     for change in found:
         letter, colour = _LETTERS[change["kind"]]

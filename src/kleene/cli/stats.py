@@ -11,20 +11,10 @@ from typing import Any
 import click
 
 from kleene.cli.command import command, format_option
-from kleene.cli.output import Column, print_table
+from kleene.cli.output import Column, Table, show_list
 from kleene.cli.progress import quantity
 from kleene.cli.session import Session, pass_session
 
-_COLUMNS = (
-    Column("CONTAINER ID", "cyan"),
-    Column("NAME", "bright_green", bold=True),
-    Column("CPU %"),
-    Column("MEMORY / LIMIT"),
-    Column("MEMORY %"),
-    Column("NETWORK IN / OUT"),
-    Column("DISK READ / WRITTEN"),
-    Column("PIDS"),
-)
 _INTERVAL = 1.0
 _FIRST_INTERVAL = 0.25
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
@@ -32,9 +22,17 @@ _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 Sample = dict[str, Any]
 
 
-@command(examples=("klee stats", "klee stats --no-stream web db", "klee stats --format json web"))
+@command(
+    examples=(
+        "klee stats",
+        "klee stats --no-stream web db",
+        "klee stats --format '{{.Name}} {{.Memory}}'",
+    )
+)
 @click.option("--no-stream", is_flag=True, help="Show it once.")
-@format_option("A table for people, or for programs a line of JSON each time.")
+@format_option(
+    "A table for people, or for programs each time a line of JSON, or one for each container by a template."
+)
 @click.argument("containers", metavar="[CONTAINER]...", nargs=-1)
 @pass_session
 def stats(session: Session, containers: Sequence[str], no_stream: bool, form: str) -> None:
@@ -77,9 +75,9 @@ def _show(session: Session, samples: list[Sample], form: str, *, once: bool) -> 
     if form == "json":
         click.echo(json.dumps(samples))
         return
-    if session.fancy and not once:
+    if session.fancy and not once and form == "table":
         click.echo(_HOME_AND_CLEAR, nl=False)
-    print_table(_COLUMNS, [_row(sample) for sample in samples], fancy=session.fancy)
+    show_list(_TABLE, samples, fancy=session.fancy, form=form)
 
 
 def _row(sample: Sample) -> list[str]:
@@ -95,3 +93,18 @@ def _row(sample: Sample) -> list[str]:
         f"{quantity(sample['read_bytes'])} / {quantity(sample['written_bytes'])}",
         str(sample["pids"]),
     ]
+
+
+_TABLE = Table(
+    (
+        Column("CONTAINER ID", "cyan"),
+        Column("NAME", "bright_green", bold=True),
+        Column("CPU %"),
+        Column("MEMORY / LIMIT"),
+        Column("MEMORY %"),
+        Column("NETWORK IN / OUT"),
+        Column("DISK READ / WRITTEN"),
+        Column("PIDS"),
+    ),
+    _row,
+)

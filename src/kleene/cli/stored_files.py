@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from kleene.cli import values
-from kleene.cli.command import command, format_option, together
-from kleene.cli.output import Column, age, each, print_json, print_table
+from kleene.cli.command import command, filter_option, list_options, together
+from kleene.cli.inspection import FORMAT, show
+from kleene.cli.output import Column, Table, age, each, show_list
 from kleene.cli.session import Session, pass_session
 from kleene.errors import InvalidInput
 
-_COLUMNS = (
-    Column("NAME", "bright_green", bold=True),
-    Column("CREATED"),
-    Column("CONTAINERS"),
-    Column("LABELS"),
+
+def _row(found: dict[str, Any]) -> list[str]:
+    labels = (f"{name}={value}" for name, value in found["labels"].items())
+    return [found["name"], age(found["created"]), ", ".join(found["containers"]), ", ".join(labels)]
+
+
+_TABLE = Table(
+    (
+        Column("NAME", "bright_green", bold=True),
+        Column("CREATED"),
+        Column("CONTAINERS"),
+        Column("LABELS"),
+    ),
+    _row,
+    "name",
 )
 _STREAM = "-"
 
@@ -30,10 +41,8 @@ _creation = together(
     click.argument("name"),
     click.argument("file", default=_STREAM),
 )
-_listing = together(
-    format_option("A table for people, or what the daemon tells for programs."),
-    click.option("--quiet", "-q", is_flag=True, help="Print only names."),
-)
+_listing = list_options("Print only names.")
+_KEYS = "name, label, dangling, before, since"
 
 
 @command(
@@ -82,61 +91,43 @@ def _content(file: str) -> bytes:
     return sys.stdin.buffer.read()
 
 
-@command("ls", examples=("klee secret ls", "klee secret ls --format json"))
+@command("ls", examples=("klee secret ls", "klee secret ls --filter label=team=web -q"))
+@filter_option("secret", _KEYS)
 @_listing
 @pass_session
-def list_secrets(session: Session, quiet: bool, form: str) -> None:
+def list_secrets(session: Session, /, filters: Sequence[str], **options: Any) -> None:
     """List the secrets, and who is given them; never their content."""
-    _show(session, session.client.secrets.list(), quiet=quiet, form=form)
+    show_list(_TABLE, session.client.secrets.list(filters=filters), fancy=session.fancy, **options)
 
 
-@command("ls", examples=("klee config ls", "klee config ls -q"))
+@command("ls", examples=("klee config ls", "klee config ls --format '{{.Name}} {{.Size}}'"))
+@filter_option("config", _KEYS)
 @_listing
 @pass_session
-def list_configs(session: Session, quiet: bool, form: str) -> None:
+def list_configs(session: Session, /, filters: Sequence[str], **options: Any) -> None:
     """List the configs, and who is given them."""
-    _show(session, session.client.configs.list(), quiet=quiet, form=form)
-
-
-def _show(session: Session, objects: list[dict[str, Any]], *, quiet: bool, form: str) -> None:
-    if quiet:
-        for each_ in objects:
-            click.echo(each_["name"])
-    elif form == "json":
-        print_json(objects)
-    else:
-        print_table(_COLUMNS, [_row(o) for o in objects], fancy=session.fancy)
-
-
-def _row(found: dict[str, Any]) -> list[str]:
-    labels = (f"{name}={value}" for name, value in found["labels"].items())
-    return [found["name"], age(found["created"]), ", ".join(found["containers"]), ", ".join(labels)]
-
-
-def _inspect(inspect: Callable[[str], Any], names: Sequence[str]) -> int:
-    if len(names) == 1:
-        print_json(inspect(names[0]))
-        return 0
-    found: list[Any] = []
-    status = each(names, lambda name: found.append(inspect(name)))
-    print_json(found)
-    return status
+    show_list(_TABLE, session.client.configs.list(filters=filters), fancy=session.fancy, **options)
 
 
 @command("inspect", examples=("klee secret inspect db-password",))
+@FORMAT
 @click.argument("secrets", metavar="SECRET...", nargs=-1, required=True)
 @pass_session
-def inspect_secret(session: Session, secrets: Sequence[str]) -> int:
+def inspect_secret(session: Session, secrets: Sequence[str], form: str) -> int:
     """Show all about secrets but their content."""
-    return _inspect(session.client.secrets.inspect, secrets)
+    return show(session.client.secrets.inspect, secrets, form)
 
 
-@command("inspect", examples=("klee config inspect nginx.conf",))
+@command(
+    "inspect",
+    examples=("klee config inspect nginx.conf", "klee config inspect --format '{{.Data}}' app"),
+)
+@FORMAT
 @click.argument("configs", metavar="CONFIG...", nargs=-1, required=True)
 @pass_session
-def inspect_config(session: Session, configs: Sequence[str]) -> int:
+def inspect_config(session: Session, configs: Sequence[str], form: str) -> int:
     """Show all about configs; their content in base64."""
-    return _inspect(session.client.configs.inspect, configs)
+    return show(session.client.configs.inspect, configs, form)
 
 
 @command("rm", examples=("klee secret rm db-password",))

@@ -8,18 +8,20 @@ import click
 
 from kleene import __version__
 from kleene.cli.command import command, format_option
-from kleene.cli.output import print_json
+from kleene.cli.output import print_form, print_json
 from kleene.cli.session import Session, pass_session
 from kleene.schemas.versions import API_VERSION, fit
 
-_FORMAT = format_option("Lines for people, or JSON for programs.", plain="text")
+_FORMAT = format_option(
+    "Lines for people, or for programs JSON, or what a template makes of it.", plain="text"
+)
 
 
 def _client() -> dict[str, str]:
     return {"version": __version__, "api_version": API_VERSION}
 
 
-@command(examples=("klee version", "klee version --format json"))
+@command(examples=("klee version", "klee version --format '{{.Kleened.Version}}'"))
 @_FORMAT
 @pass_session
 def version(session: Session, form: str) -> None:
@@ -27,8 +29,12 @@ def version(session: Session, form: str) -> None:
     if form == "text":
         click.echo(f"klee      {__version__}   API {API_VERSION}")
     daemon = session.client.version()
+    known = {"klee": _client(), "kleened": daemon}
     if form == "json":
-        print_json({"klee": _client(), "kleened": daemon})
+        print_json(known)
+        return
+    if form != "text":
+        print_form(form, [{"client": known["klee"], "server": daemon} | known])
         return
     click.echo(f"kleened   {daemon['version']}   API {daemon['api_version']}")
     for title, key in (("Python", "python"), ("host", "platform")):
@@ -38,14 +44,18 @@ def version(session: Session, form: str) -> None:
         click.echo("They do not fit: update the older one.")
 
 
-@command(examples=("klee info", "klee info --format json"))
+@command(examples=("klee info", "klee info --format '{{.Storage}} {{.Containers}}'"))
 @_FORMAT
 @pass_session
 def info(session: Session, form: str) -> None:
     """Show klee, and what kleened works with: storage, runtime, what was probed, counts."""
     values: dict[str, Any] = session.client.info()
+    known = {"klee": _client() | {"host": session.settings.host}} | values
     if form == "json":
-        print_json({"klee": _client() | {"host": session.settings.host}} | values)
+        print_json(known)
+        return
+    if form != "text":
+        print_form(form, [known])
         return
     click.echo(f"klee: {__version__}, API {API_VERSION}\nhost: {session.settings.host}")
     for name, value in values.items():

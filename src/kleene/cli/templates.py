@@ -1,4 +1,4 @@
-"""Templates of ``--format``: the part of Go's text/template that people use for lists. Pure.
+"""Templates of ``--format``: the part of Go's text/template that people use for lists.
 
 ``{{.Name}}`` is a field, ``{{.Container.Name}}`` one of an object in it, ``{{.}}`` all. Functions are put
 before a value or after a bar: ``{{json .Labels}}``, ``{{.Name | upper}}``, ``{{join .Cmd " "}}``. Blocks are
@@ -13,6 +13,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import click
+
+from kleene.cli.output import Column, Object, Table, print_table
 from kleene.errors import InvalidInput
 
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
@@ -211,14 +214,59 @@ def _same(name: str) -> str:
     return name.replace("_", "").lower()
 
 
+_OF_DOCKER = {
+    "names": "name",
+    "repository": "name",
+    "driver": "type",
+    "createdat": "created",
+    "createdsince": "Created",
+    "runningfor": "Created",
+}
+"""Fields as Docker names them, and what they are here."""
+
+
 def _field(value: Any, name: str) -> Any:
-    if isinstance(value, Mapping):
-        if name in value:
-            return value[name]
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"there is no field '.{name}'", hint="it has no fields")
+    for wanted in (name, _OF_DOCKER.get(_same(name), name)):
+        if wanted in value:
+            return value[wanted]
         for key, found in value.items():
-            if _same(key) == _same(name):
+            if _same(key) == _same(wanted):
                 return found
-    known = ", ".join(f".{key}" for key in value) if isinstance(value, Mapping) else ""
-    raise InvalidInput(
-        f"there is no field '.{name}'", hint=f"fields are: {known}" if known else "it has no fields"
-    )
+    raise InvalidInput(f"there is no field '.{name}'", hint=_known_fields(value, name))
+
+
+def _known_fields(value: Mapping[str, Any], name: str) -> str:
+    from kleene.names import nearest
+
+    by_same = {_same(key): key for key in value}
+    near = nearest(_same(name), by_same)
+    meant = f"did you mean '.{by_same[near]}'? " if near else ""
+    return f"{meant}fields are: {', '.join(f'.{key}' for key in value)}"
+
+
+def print_list(table: Table, objects: Sequence[Object], form: str, *, fancy: bool) -> None:
+    """Print a line for each object. Beside the API's fields a template may name the columns of the table.
+
+    Args:
+        form: the template; after ``table `` its tabs make columns, with titles.
+    """
+    with_titles = form.startswith("table ")
+    template = Template(form.removeprefix("table "))
+    names = [column.title.title().replace(" ", "") for column in table.columns]
+    lines = [
+        template.render(dict(zip(names, table.row(o), strict=True)) | table.more(o) | o)
+        for o in objects
+    ]
+    if with_titles:
+        _print_columns(template.titles(), [line.split("\t") for line in lines], fancy=fancy)
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def _print_columns(titles: list[str], rows: list[list[str]], *, fancy: bool) -> None:
+    width = max([len(titles), *map(len, rows)])
+    columns = [Column(title) for title in [*titles, *[""] * (width - len(titles))]]
+    print_table(columns, [[*row, *[""] * (width - len(row))] for row in rows], fancy=fancy)

@@ -144,3 +144,51 @@ def label(text: str) -> tuple[str, str]:
     if not name:
         raise InvalidInput(f"label '{text}' has no name", hint="write NAME=VALUE")
     return name, value
+
+
+def pair(kind: str, text: str) -> tuple[str, str]:
+    """The name and value of ``NAME=VALUE``.
+
+    Raises:
+        InvalidInput: a part is missing; ``kind`` is what the message calls it.
+    """
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InvalidInput(f"{kind} '{text}' cannot be understood", hint="write NAME=VALUE")
+    return name, value
+
+
+def device(text: str) -> dict[str, Any]:
+    """The ``DeviceConfig`` of ``PATH[:PATH_IN_THE_CONTAINER][:PERMISSIONS]``.
+
+    Raises:
+        InvalidInput: it has too many parts.
+    """
+    source, *rest = text.split(":")
+    if len(rest) > 2:
+        raise InvalidInput(
+            f"device '{text}' cannot be understood", hint="write /dev/NAME[:/dev/NAME[:rwm]]"
+        )
+    # As in Docker, what does not begin with '/' after the first part is the permissions.
+    access = rest.pop() if rest and not rest[-1].startswith("/") else "rwm"
+    return {"source": source, "destination": rest[0] if rest else "", "permissions": access}
+
+
+def security_option(text: str) -> dict[str, Any]:
+    """The settings that ``--security-opt`` asks for.
+
+    Raises:
+        InvalidInput: there is no such option, or it has no meaning in Kleene.
+    """
+    name, _, value = text.replace(":", "=", 1).partition("=")
+    if name == "no-new-privileges" and value in ("", "true", "false"):
+        return {"no_new_privileges": value != "false"}
+    if name == "seccomp" and value in ("unconfined", "default", "builtin"):
+        return {"seccomp": "unconfined" if value == "unconfined" else "default"}
+    if name == "seccomp":
+        hint = "a profile of your own cannot be given: write seccomp=unconfined or seccomp=default"
+    elif name in ("apparmor", "label", "systempaths", "credentialspec"):
+        hint = f"Kleene sets nothing up for '{name}': leave it out"
+    else:
+        hint = "write no-new-privileges, or seccomp=unconfined"
+    raise InvalidInput(f"security option '{text}' is not known", hint=hint)

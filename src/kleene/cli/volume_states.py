@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from typing import Any
 
 import click
 
-from kleene.cli.command import command, format_option
-from kleene.cli.output import Column, age, print_json, print_table
+from kleene.cli.command import command, filter_option, list_options
+from kleene.cli.output import Column, Table, age, show_list
 from kleene.cli.session import Session, pass_session
 
-_COLUMNS = (Column("SNAPSHOT", "bright_green", bold=True), Column("CREATED"))
+_SNAPSHOTS = Table(
+    (Column("SNAPSHOT", "bright_green", bold=True), Column("CREATED")),
+    lambda snapshot: [snapshot["name"], age(snapshot["created"])],
+    "name",
+)
 _CHUNK = 65536
 _INTERVAL = 0.5  # seconds between two lines of progress
 
@@ -31,22 +36,20 @@ def snapshot(session: Session, volume: str, name: str) -> None:
     click.echo(session.client.volumes.snapshot(volume, name))
 
 
-@command(examples=("klee volume snapshots data", "klee volume snapshots -q data"))
-@click.option("--quiet", "-q", is_flag=True, help="Print only names.")
-@format_option("A table for people, or what the daemon tells for programs.")
+@command(
+    examples=(
+        "klee volume snapshots data",
+        "klee volume snapshots -q --filter since=before-upgrade data",
+    )
+)
+@filter_option("snapshot", "name, before, since")
+@list_options("Print only names.")
 @click.argument("volume")
 @pass_session
-def snapshots(session: Session, volume: str, quiet: bool, form: str) -> None:
+def snapshots(session: Session, /, volume: str, filters: Sequence[str], **options: Any) -> None:
     """List the snapshots of VOLUME, oldest first."""
-    found = session.client.volumes.snapshots(volume)
-    if quiet:
-        for each in found:
-            click.echo(each["name"])
-    elif form == "json":
-        print_json(found)
-    else:
-        rows = [[each["name"], age(each["created"])] for each in found]
-        print_table(_COLUMNS, rows, fancy=session.fancy)
+    found = session.client.volumes.snapshots(volume, filters=filters)
+    show_list(_SNAPSHOTS, found, fancy=session.fancy, **options)
 
 
 @command(examples=("klee volume restore data before-upgrade",))

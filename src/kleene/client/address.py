@@ -6,6 +6,7 @@ port is that of the scheme if none is written.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from kleene.errors import InvalidInput
@@ -75,10 +76,23 @@ def quote(segment: str) -> str:
     return "".join(chr(b) if b in _UNRESERVED else f"%{b:02X}" for b in segment.encode())
 
 
-def target(*segments: str, query: dict[str, str | bool] | None = None) -> str:
-    """The request target of a path's segments and a query; booleans as ``true`` and ``false``."""
+Query = Mapping[str, str | bool | Iterable[str]]
+
+
+def target(*segments: str, query: Query | None = None) -> str:
+    """The request target of a path's segments and a query.
+
+    Args:
+        query: booleans are ``true`` and ``false``; of several strings each is a parameter of the name.
+    """
     path = "/" + "/".join(quote(s) for s in segments)
-    if not query:
-        return path
-    words = {k: v if isinstance(v, str) else str(v).lower() for k, v in query.items()}
-    return path + "?" + "&".join(f"{quote(k)}={quote(v)}" for k, v in words.items())
+    words = [
+        f"{quote(name)}={quote(word)}" for name, v in (query or {}).items() for word in _words(v)
+    ]
+    return f"{path}?{'&'.join(words)}" if words else path
+
+
+def _words(value: str | bool | Iterable[str]) -> Iterable[str]:
+    if isinstance(value, bool):
+        return [str(value).lower()]
+    return [value] if isinstance(value, str) else value

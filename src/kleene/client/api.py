@@ -10,6 +10,7 @@ a stream gives ``Output`` and the ``ServerMessage`` types of ``kleene.schemas.st
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -63,9 +64,14 @@ StateChangeList = list[StateChange]
 class TypedContainers(Containers):
     """Operations on containers, in wire types."""
 
-    def list(self, *, all: bool = False) -> list[ContainerSummary]:  # noqa: A002 - the API's name
-        """Summaries of the running containers, or of all."""
-        return _decode(super().list(all=all), list[ContainerSummary])
+    def list(
+        self,
+        *,
+        all: bool = False,  # noqa: A002 - the API's name
+        filters: Iterable[str] = (),
+    ) -> list[ContainerSummary]:
+        """Summaries of the running containers, or of all; of these, those that ``KEY=VALUE`` filters fit."""
+        return _decode(super().list(all=all, filters=filters), list[ContainerSummary])
 
     def inspect(self, ref: str) -> ContainerInspect:
         """All that is known of a container."""
@@ -99,9 +105,9 @@ class TypedContainers(Containers):
 class TypedImages(Images):
     """Operations on images, in wire types."""
 
-    def list(self) -> list[Image]:
-        """All images."""
-        return _decode(super().list(), list[Image])
+    def list(self, *, filters: Iterable[str] = ()) -> list[Image]:
+        """All images, or those that ``KEY=VALUE`` filters fit."""
+        return _decode(super().list(filters=filters), list[Image])
 
     def inspect(self, ref: str, *, size: bool = False) -> Image:
         """All that is known of an image; with ``size`` what it holds on disk, too."""
@@ -135,9 +141,9 @@ class TypedBuilds(Builds):
 class TypedNetworks(Networks):
     """Operations on networks, in wire types."""
 
-    def list(self) -> list[Network]:
-        """All networks."""
-        return _decode(super().list(), list[Network])
+    def list(self, *, filters: Iterable[str] = ()) -> list[Network]:
+        """All networks, or those that ``KEY=VALUE`` filters fit."""
+        return _decode(super().list(filters=filters), list[Network])
 
     def inspect(self, ref: str) -> NetworkInspect:
         """A network and its endpoints."""
@@ -147,25 +153,25 @@ class TypedNetworks(Networks):
 class TypedVolumes(Volumes):
     """Operations on volumes, in wire types."""
 
-    def list(self) -> list[Volume]:
-        """All volumes."""
-        return _decode(super().list(), list[Volume])
+    def list(self, *, filters: Iterable[str] = ()) -> list[Volume]:
+        """All volumes, or those that ``KEY=VALUE`` filters fit."""
+        return _decode(super().list(filters=filters), list[Volume])
 
     def inspect(self, name: str) -> VolumeInspect:
         """A volume and its mounts."""
         return _decode(super().inspect(name), VolumeInspect)
 
-    def snapshots(self, name: str) -> SnapshotList:
-        """The snapshots of a volume."""
-        return _decode(super().snapshots(name), SnapshotList)
+    def snapshots(self, name: str, *, filters: Iterable[str] = ()) -> SnapshotList:
+        """The snapshots of a volume, or those that ``KEY=VALUE`` filters fit."""
+        return _decode(super().snapshots(name, filters=filters), SnapshotList)
 
 
 class TypedSecrets(StoredFiles):
     """Operations on secrets, in wire types."""
 
-    def list(self) -> list[Secret]:
-        """All secrets, without their content."""
-        return _decode(super().list(), list[Secret])
+    def list(self, *, filters: Iterable[str] = ()) -> list[Secret]:
+        """All secrets, without their content, or those that ``KEY=VALUE`` filters fit."""
+        return _decode(super().list(filters=filters), list[Secret])
 
     def inspect(self, name: str) -> Secret:
         """All of a secret but its content."""
@@ -175,9 +181,9 @@ class TypedSecrets(StoredFiles):
 class TypedConfigs(StoredFiles):
     """Operations on configs, in wire types."""
 
-    def list(self) -> list[Config]:
-        """All configs."""
-        return _decode(super().list(), list[Config])
+    def list(self, *, filters: Iterable[str] = ()) -> list[Config]:
+        """All configs, or those that ``KEY=VALUE`` filters fit."""
+        return _decode(super().list(filters=filters), list[Config])
 
     def inspect(self, name: str) -> ConfigInspect:
         """A config with its content."""

@@ -75,9 +75,13 @@ class AsyncContainers:
         """Send all of its processes a signal; its id. Raises Conflict if it does not run."""
         return await self._runner.run(lambda client: client.containers.kill(ref, signal))
 
-    async def list(self, *, all: bool = False) -> list[ContainerSummary]:
-        """Summaries of the running containers, or of all."""
-        return await self._runner.run(lambda client: client.containers.list(all=all))
+    async def list(
+        self, *, all: bool = False, filters: Iterable[str] = ()
+    ) -> list[ContainerSummary]:
+        """Summaries of the running containers, or of all; of these, those that ``KEY=VALUE`` filters fit."""
+        return await self._runner.run(
+            lambda client: client.containers.list(all=all, filters=filters)
+        )
 
     def logs(self, ref: str, config: Body) -> AsyncStream:
         """What its processes wrote, by a ``LogsConfig``."""
@@ -187,9 +191,9 @@ class AsyncImages:
         """All that is known of an image; with ``size`` what it holds on disk, too."""
         return await self._runner.run(lambda client: client.images.inspect(ref, size=size))
 
-    async def list(self) -> list[Image]:
-        """All images."""
-        return await self._runner.run(lambda client: client.images.list())
+    async def list(self, *, filters: Iterable[str] = ()) -> list[Image]:
+        """All images, or those that ``KEY=VALUE`` filters fit."""
+        return await self._runner.run(lambda client: client.images.list(filters=filters))
 
     async def prune(
         self, *, all: bool = False, until: str = "", only: Iterable[str] | None = None
@@ -272,9 +276,9 @@ class AsyncNetworks:
         """A network and its endpoints."""
         return await self._runner.run(lambda client: client.networks.inspect(ref))
 
-    async def list(self) -> list[Network]:
-        """All networks."""
-        return await self._runner.run(lambda client: client.networks.list())
+    async def list(self, *, filters: Iterable[str] = ()) -> list[Network]:
+        """All networks, or those that ``KEY=VALUE`` filters fit."""
+        return await self._runner.run(lambda client: client.networks.list(filters=filters))
 
     async def prune(self) -> Ids:
         """Remove the networks without containers; their ids."""
@@ -305,9 +309,9 @@ class AsyncVolumes:
         """A volume and its mounts."""
         return await self._runner.run(lambda client: client.volumes.inspect(name))
 
-    async def list(self) -> list[Volume]:
-        """All volumes."""
-        return await self._runner.run(lambda client: client.volumes.list())
+    async def list(self, *, filters: Iterable[str] = ()) -> list[Volume]:
+        """All volumes, or those that ``KEY=VALUE`` filters fit."""
+        return await self._runner.run(lambda client: client.volumes.list(filters=filters))
 
     async def prune(self) -> Ids:
         """Remove the volumes that are not mounted; their names."""
@@ -335,9 +339,11 @@ class AsyncVolumes:
         """Keep the present state of a volume; the snapshot's name."""
         return await self._runner.run(lambda client: client.volumes.snapshot(name, snapshot))
 
-    async def snapshots(self, name: str) -> SnapshotList:
-        """The snapshots of a volume."""
-        return await self._runner.run(lambda client: client.volumes.snapshots(name))
+    async def snapshots(self, name: str, *, filters: Iterable[str] = ()) -> SnapshotList:
+        """The snapshots of a volume, or those that ``KEY=VALUE`` filters fit."""
+        return await self._runner.run(
+            lambda client: client.volumes.snapshots(name, filters=filters)
+        )
 
     async def update(self, name: str, config: Body) -> str:
         """Change a volume by a ``VolumeUpdate``; its name."""
@@ -362,9 +368,9 @@ class AsyncSecrets:
         """All of a secret but its content."""
         return await self._runner.run(lambda client: client.secrets.inspect(name))
 
-    async def list(self) -> list[Secret]:
-        """All secrets, without their content."""
-        return await self._runner.run(lambda client: client.secrets.list())
+    async def list(self, *, filters: Iterable[str] = ()) -> list[Secret]:
+        """All secrets, without their content, or those that ``KEY=VALUE`` filters fit."""
+        return await self._runner.run(lambda client: client.secrets.list(filters=filters))
 
     async def remove(self, name: str) -> str:
         """Remove one; its name. Raises Conflict if containers are given it."""
@@ -385,9 +391,9 @@ class AsyncConfigs:
         """A config with its content."""
         return await self._runner.run(lambda client: client.configs.inspect(name))
 
-    async def list(self) -> list[Config]:
-        """All configs."""
-        return await self._runner.run(lambda client: client.configs.list())
+    async def list(self, *, filters: Iterable[str] = ()) -> list[Config]:
+        """All configs, or those that ``KEY=VALUE`` filters fit."""
+        return await self._runner.run(lambda client: client.configs.list(filters=filters))
 
     async def remove(self, name: str) -> str:
         """Remove one; its name. Raises Conflict if containers are given it."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kleene.client.address import DEFAULT_HOST, Address, parse_address, target
+from kleene.client.address import DEFAULT_HOST, Address, Query, parse_address, target
 from kleene.client.context_operations import Contexts as Contexts
 from kleene.client.failures import not_understood, request_failed
 from kleene.client.pruning import Builds as Builds
@@ -62,9 +62,10 @@ class Containers:
             self._request("POST", target("containers", "create"), config, meanwhile=meanwhile)
         )
 
-    def list(self, *, all: bool = False) -> Any:  # noqa: A002 - the API's name
-        """Summaries of the running containers, or of all."""
-        return self._request("GET", target("containers", "list", query={"all": all}))
+    def list(self, *, all: bool = False, filters: Iterable[str] = ()) -> Any:  # noqa: A002
+        """Summaries of the running containers, or of all; of these, those that ``KEY=VALUE`` filters fit."""
+        query: Query = {"all": all, "filter": filters}
+        return self._request("GET", target("containers", "list", query=query))
 
     def inspect(self, ref: str) -> Any:
         """All that is known of a container."""
@@ -192,9 +193,9 @@ class Images:
         """Make a base image, by an ``ImageCreateConfig``. Closing the stream early cancels it."""
         return self._stream(target("images", "create"), config)
 
-    def list(self) -> Any:
-        """All images."""
-        return self._request("GET", target("images", "list"))
+    def list(self, *, filters: Iterable[str] = ()) -> Any:
+        """All images, or those that ``KEY=VALUE`` filters fit."""
+        return self._request("GET", target("images", "list", query={"filter": filters}))
 
     def inspect(self, ref: str, *, size: bool = False) -> Any:
         """All that is known of an image; with ``size`` what it holds on disk, too."""
@@ -256,9 +257,9 @@ class Networks:
         """Create a network from a ``NetworkConfig``; its id."""
         return _id(self._request("POST", target("networks", "create"), config))
 
-    def list(self) -> Any:
-        """All networks."""
-        return self._request("GET", target("networks", "list"))
+    def list(self, *, filters: Iterable[str] = ()) -> Any:
+        """All networks, or those that ``KEY=VALUE`` filters fit."""
+        return self._request("GET", target("networks", "list", query={"filter": filters}))
 
     def inspect(self, ref: str) -> Any:
         """A network and its endpoints."""
@@ -292,9 +293,9 @@ class Volumes:
         """Create a volume from a ``VolumeConfig``; its name."""
         return _id(self._request("POST", target("volumes", "create"), config))
 
-    def list(self) -> Any:
-        """All volumes."""
-        return self._request("GET", target("volumes", "list"))
+    def list(self, *, filters: Iterable[str] = ()) -> Any:
+        """All volumes, or those that ``KEY=VALUE`` filters fit."""
+        return self._request("GET", target("volumes", "list", query={"filter": filters}))
 
     def inspect(self, name: str) -> Any:
         """A volume and its mounts."""
@@ -312,9 +313,9 @@ class Volumes:
         """Change a volume by a ``VolumeUpdate``; its name."""
         return _id(self._request("POST", target("volumes", name, "update"), config))
 
-    def snapshots(self, name: str) -> Any:
-        """The snapshots of a volume."""
-        return self._request("GET", target("volumes", name, "snapshots"))
+    def snapshots(self, name: str, *, filters: Iterable[str] = ()) -> Any:
+        """The snapshots of a volume, or those that ``KEY=VALUE`` filters fit."""
+        return self._request("GET", target("volumes", name, "snapshots", query={"filter": filters}))
 
     def snapshot(self, name: str, snapshot: str = "") -> str:
         """Keep the present state of a volume; the snapshot's name."""
@@ -360,9 +361,9 @@ class StoredFiles:
         """Keep one, by a ``StoredFileConfig``; its name."""
         return _id(self._request("POST", target(self._path, "create"), config))
 
-    def list(self) -> Any:
-        """All of them; of secrets never the content."""
-        return self._request("GET", target(self._path, "list"))
+    def list(self, *, filters: Iterable[str] = ()) -> Any:
+        """All of them, or those that ``KEY=VALUE`` filters fit. Of secrets never the content."""
+        return self._request("GET", target(self._path, "list", query={"filter": filters}))
 
     def inspect(self, name: str) -> Any:
         """All that is told of one."""

@@ -109,6 +109,7 @@ class Containers:
         params = config.jail_param or []
         self._core.platform.runtime.check_jail_params(jail_params(params))
         wanted = settings.of_new(config, image.settings)
+        settings.check_driver(wanted, driver)
         self._check(wanted, config.restart_policy or "no", auto_remove=bool(config.auto_remove))
         ports = await self._endpoints.resolve_ports(config.public_ports or [], driver, container_id)
         return ContainerRecord(
@@ -124,7 +125,7 @@ class Containers:
             cmd=list(config.cmd or (image.cmd if config.entrypoint is None else [])),
             env=lookup.merge_environment(image.env, config.env or []),
             user=config.user or image.user,
-            workdir=_checked_workdir(config.workdir) or image.workdir,
+            workdir=checked_workdir(config.workdir) or image.workdir,
             jail_param=params,
             network_driver=driver,
             persist=bool(config.persist),
@@ -378,7 +379,7 @@ class Containers:
             "restart_policy": config.restart_policy,
             "auto_remove": config.auto_remove,
             "entrypoint": config.entrypoint,
-            "workdir": _checked_workdir(config.workdir),
+            "workdir": checked_workdir(config.workdir),
             "settings": self._changed_settings(record, config),
         }
         if config.stop_signal is not None:
@@ -409,6 +410,7 @@ class Containers:
         if config.restart_policy is not None and config.restart_retries is None:
             config = msgspec.structs.replace(config, restart_retries=0)
         new = settings.of_changed(record.settings, config)
+        settings.check_driver(new, config.network_driver or record.network_driver)
         remove = record.auto_remove if config.auto_remove is None else config.auto_remove
         self._check(new, policy, auto_remove=remove)
         return new if new != record.settings else None
@@ -425,7 +427,7 @@ def _name_taken(name: str) -> Conflict:
     )
 
 
-def _checked_workdir(path: str | None) -> str | None:
+def checked_workdir(path: str | None) -> str | None:
     """A working directory; ``None`` if none was named."""
     if not path:
         return None

@@ -148,6 +148,23 @@ class Endpoints:
             await self._attach(container, endpoint)
         return RuntimeNetwork("namespace", path)
 
+    def host_address(self, container: ContainerRecord) -> str:
+        """Where a container reaches the host: the gateway of its first network.
+
+        Raises:
+            InvalidInput: it is on no network with a gateway.
+        """
+        if container.network_driver == "host":
+            return "127.0.0.1"
+        for endpoint in self._store.endpoints_of_container(container.id):
+            network = self._store.networks.get(endpoint.network_id)
+            if network is not None and (gateway := network.gateway or network.gateway6):
+                return gateway
+        raise InvalidInput(
+            f"container '{container.name}' has no 'host-gateway': it is on no network with a gateway",
+            hint="connect it to one: klee network connect NETWORK CONTAINER",
+        )
+
     async def release(self, container: ContainerRecord) -> None:
         """Take away what :meth:`set_up` made; nothing happens if there is nothing."""
         await self._links.delete_namespace(container.id)

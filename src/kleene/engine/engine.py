@@ -17,6 +17,7 @@ from kleene.engine.health import HealthChecks
 from kleene.engine.history import History
 from kleene.engine.images import Images
 from kleene.engine.lifecycle import Lifecycle
+from kleene.engine.lists import Lists
 from kleene.engine.logs import Logs
 from kleene.engine.networks import Networks
 from kleene.engine.platform import Platform
@@ -64,6 +65,7 @@ class Engine:
         self.execs = Execs(core, lifecycle, self.containers)
         self._restarts = Restarts(core, lifecycle, self.execs)
         self._health = HealthChecks(core, lifecycle)
+        self.lists = Lists(self)
         self.logs = Logs(core, lifecycle)
         self.copies = Copies(core, lifecycle)
         self.states = States(core)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kleene import names
 from kleene.engine import lookup
-from kleene.engine.containers import Containers
+from kleene.engine.containers import Containers, checked_workdir
 from kleene.engine.core import Core
 from kleene.engine.lifecycle import Lifecycle
 from kleene.errors import Conflict, InvalidInput, NotFound
@@ -124,6 +124,8 @@ class Execs:
             user=config.user,
             tty=config.tty,
             stdin=config.stdin,
+            workdir=checked_workdir(config.workdir) or "",
+            privileged=config.privileged,
         )
         self._store.execs.insert(record)
         return record.id
@@ -331,10 +333,11 @@ def _process_spec(
     return ProcessSpec(
         args=args,
         env=lookup.merge_environment(container.env, record.env),
-        cwd=container.workdir or "/",
+        cwd=record.workdir or container.workdir or "/",
         user=record.user or container.user,
         terminal=record.tty,
         stdin=record.stdin and attach,
         rows=rows or 24,
         columns=columns or 80,
+        privileged=record.privileged,
     )

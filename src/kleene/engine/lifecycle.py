@@ -90,7 +90,7 @@ class Lifecycle:
                 network_driver=record.network_driver,
                 mounts=[*(self.mount(mount) for mount in record.mounts), *files],
                 jail_params=jail_params(record.jail_param),
-                options=settings.options(record.settings),
+                options=settings.options(record.settings, self._gateway(record)),
             )
             undo.push_async_callback(platform.runtime.delete, record.id)
             await platform.runtime.create(spec)
@@ -102,6 +102,12 @@ class Lifecycle:
                 await self._endpoints.refresh_firewall()
             undo.pop_all()
         self._core.events.of_container("start", record)
+
+    def _gateway(self, record: ContainerRecord) -> str:
+        """The host's address for the container, if it asks for that."""
+        if not settings.asks_for_gateway(record.settings):
+            return ""
+        return self._endpoints.host_address(record)
 
     def _mark_down(self, record: ContainerRecord) -> None:
         self._core.containers.containers.update(record.id, running=False, finished=now())

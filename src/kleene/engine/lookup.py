@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from typing import Protocol, TypeVar
 
 from kleene import names
@@ -23,17 +22,9 @@ Found = TypeVar("Found", bound=_Identified)
 
 def unknown(kind: str, text: str, known: Iterable[str], list_command: str) -> NotFound:
     """That there is no object ``text``, with the one of ``known`` that may have been meant."""
-    near = nearest(text, known)
+    near = names.nearest(text, known)
     remedy = f"did you mean '{near}'?" if near else f"list what there is: {list_command}"
     return NotFound(f"no such {kind}: '{text}'", hint=remedy)
-
-
-def nearest(text: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``text`` is most likely a slip of."""
-    words = list(known)
-    # In a short name, two letters exchanged are half of it.
-    exchanged = [word for word in words if sorted(word) == sorted(text)]
-    return next(iter([*get_close_matches(text, words, n=1), *exchanged]), None)
 
 
 def _by_prefix(
@@ -118,7 +109,7 @@ def _image(store: ImageStore, reference: names.ImageReference) -> ImageRecord:
             f"no such image: '{reference.nametag}'",
             hint=f"'{name}' has other tags: {', '.join(tags[:10])}",
         )
-    near = nearest(name, {r.name for r in store.ready() if r.name})
+    near = names.nearest(name, {r.name for r in store.ready() if r.name})
     raise NotFound(
         f"no such image: '{reference.nametag}'",
         hint=f"did you mean '{near}'?"

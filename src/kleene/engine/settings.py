@@ -15,8 +15,10 @@ import msgspec
 from kleene.build.signals import signal_name
 from kleene.errors import Conflict, InvalidInput
 from kleene.metadata.containers import ContainerRecord
-from kleene.runtime.driver import Limits, Options, Rlimit, Tmpfs
+from kleene.runtime.driver import Device, Limits, Options, Rlimit, Tmpfs
 from kleene.runtime.privileges import capability_names
+from kleene.runtime.sysctls import is_of_network
+from kleene.schemas.containers import NetworkDriver
 from kleene.schemas.images import ImageSettings
 from kleene.schemas.settings import (
     NO_CHECK,
@@ -26,10 +28,15 @@ from kleene.schemas.settings import (
     TmpfsConfig,
 )
 
+HOST_GATEWAY = "host-gateway"
+"""In place of an address in ``add_hosts``: that of the host."""
+
 _HOSTNAME = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*))*"
 )
 _HOSTNAME_LENGTH = 63  # hostname(7)
+_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_RESOLVER_WORD = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.:-]{0,252}")
 _ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _LONGEST = 10 * 365 * 86400.0  # seconds: what a duration may be, and a timer take
 _TMPFS_FLAGS = {"rw", "ro", "suid", "nosuid", "exec", "noexec", "nodev", "noatime", "relatime"}
@@ -82,9 +89,40 @@ def _check(settings: ContainerSettings) -> None:
     for tmpfs in settings.tmpfs:
         _check_tmpfs(tmpfs)
     for line in settings.add_hosts:
-        _host(line)
+        _host(line, "127.0.0.1")
     for address in settings.dns:
         _address(address)
+    for word in (*settings.dns_search, *settings.dns_options):
+        _check_resolver_word(word)
+    for group in settings.group_add:
+        if not _GROUP.fullmatch(group):
+            raise InvalidInput(f"'{group}' is not a group", hint="write its name, or its number")
+    if settings.shm_size < 0:
+        raise InvalidInput("the size of /dev/shm is negative", hint="write --shm-size 64m")
+
+
+def check_driver(settings: ContainerSettings, driver: NetworkDriver) -> None:
+    """See that a container with this network driver can have its settings.
+
+    Raises:
+        InvalidInput: there is a kernel parameter of the network, and the network stack is the host's.
+    """
+    of_network = [name for name in settings.sysctls if is_of_network(name)]
+    if of_network and driver == "host":
+        raise InvalidInput(
+            f"kernel parameter '{of_network[0]}' belongs to a network stack, and driver 'host' shares that"
+            " of the host",
+            hint="give the container one of its own: --network NETWORK, or --driver vnet",
+        )
+
+
+def _check_resolver_word(word: str) -> None:
+    """A domain or an option: it becomes part of a line of resolv.conf(5)."""
+    if not _RESOLVER_WORD.fullmatch(word):
+        raise InvalidInput(
+            f"'{word}' cannot stand in resolv.conf",
+            hint="write --dns-search example.org, --dns-option ndots:1",
+        )
 
 
 def _check_tmpfs(tmpfs: TmpfsConfig) -> None:
@@ -102,13 +140,15 @@ def _check_tmpfs(tmpfs: TmpfsConfig) -> None:
             )
 
 
-def _host(line: str) -> tuple[str, str]:
-    """A name and its address."""
+def _host(line: str, gateway: str) -> tuple[str, str]:
+    """A name and its address; ``gateway`` is that of the host."""
     name, colon, address = line.partition(":")
     if _HOSTNAME.fullmatch(name) is None or len(name) > 253:
         raise InvalidInput(f"host '{line}' has no valid name", hint="write --add-host NAME:ADDRESS")
     if not colon:
         raise InvalidInput(f"host '{line}' has no address", hint="write --add-host NAME:ADDRESS")
+    if address == HOST_GATEWAY:
+        return name, gateway
     return name, _address(address.removeprefix("[").removesuffix("]"))
 
 
@@ -159,8 +199,17 @@ def limits(settings: ContainerSettings) -> Limits:
     return Limits(settings.memory, settings.memory_swap, settings.cpus, settings.pids_limit)
 
 
-def options(settings: ContainerSettings) -> Options:
-    """The settings as the runtime driver takes them."""
+def asks_for_gateway(settings: ContainerSettings) -> bool:
+    """Whether a name is to lead to the host."""
+    return any(line.endswith(f":{HOST_GATEWAY}") for line in settings.add_hosts)
+
+
+def options(settings: ContainerSettings, gateway: str = "127.0.0.1") -> Options:
+    """The settings as the runtime driver takes them.
+
+    Args:
+        gateway: the host's address for the container.
+    """
     return Options(
         limits=limits(settings),
         rlimits=[Rlimit(u.name, u.soft, u.hard) for u in settings.ulimits],
@@ -168,8 +217,19 @@ def options(settings: ContainerSettings) -> Options:
         cap_drop=settings.cap_drop,
         read_only=settings.read_only,
         tmpfs=[Tmpfs(t.destination, t.options) for t in settings.tmpfs],
-        hosts=[_host(line) for line in settings.add_hosts],
+        hosts=[_host(line, gateway) for line in settings.add_hosts],
         dns=[_address(address) for address in settings.dns],
+        dns_search=settings.dns_search,
+        dns_options=settings.dns_options,
+        privileged=settings.privileged,
+        no_new_privileges=settings.no_new_privileges,
+        seccomp=settings.seccomp == "default",
+        shm_size=settings.shm_size,
+        groups=settings.group_add,
+        sysctls=settings.sysctls,
+        devices=[
+            Device(d.source, d.destination or d.source, d.permissions) for d in settings.devices
+        ],
     )
 
 
@@ -226,6 +286,15 @@ _NEXT_START: Mapping[str, str] = {
     "configs": "configs",
     "add_hosts": "hosts",
     "dns": "name servers",
+    "dns_search": "name servers",
+    "dns_options": "name servers",
+    "privileged": "privileges",
+    "no_new_privileges": "privileges",
+    "seccomp": "privileges",
+    "shm_size": "shared memory",
+    "group_add": "groups",
+    "sysctls": "kernel parameters",
+    "devices": "devices",
 }
 
 

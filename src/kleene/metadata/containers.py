@@ -77,6 +77,8 @@ class ExecRecord:
     user: str
     tty: bool
     stdin: bool
+    workdir: str = ""
+    privileged: bool = False
 
 
 class ContainerStore:

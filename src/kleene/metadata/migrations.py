@@ -206,4 +206,9 @@ CREATE TABLE volume_snapshots (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_WALK,)
+_PLACE_OF_PROCESSES = """
+ALTER TABLE execs ADD COLUMN workdir    TEXT    NOT NULL DEFAULT '';
+ALTER TABLE execs ADD COLUMN privileged INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_WALK, _PLACE_OF_PROCESSES)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kleene.errors import InvalidInput
 from kleene.host import inroot
-from kleene.runtime import etcfiles, oci_spec, seccomp
+from kleene.runtime import devices, etcfiles, oci_spec, seccomp
 from kleene.runtime.driver import ContainerSpec
 from kleene.runtime.jail_params import Adjustments
 from kleene.runtime.records import Record, State, store
@@ -50,7 +50,15 @@ def write(
     mountable, made = etcfiles.make_mountpoints(spec.rootfs, files)
     bounding = oci_spec.capabilities(spec.network_driver, adjusted, host.capabilities, spec.options)
     rlimits = oci_spec.rlimits(host, spec.options.rlimits)
-    record = Record(str(spec.rootfs), made, bounding, adjusted.user, rlimits=rlimits)
+    record = Record(
+        str(spec.rootfs),
+        made,
+        bounding,
+        adjusted.user,
+        rlimits=rlimits,
+        groups=spec.options.groups,
+        no_new_privileges=spec.options.no_new_privileges,
+    )
     state.save(spec.id, record)
     config = oci_spec.container(
         spec,
@@ -59,6 +67,7 @@ def write(
         cgroup=cgroup,
         files=mountable,
         with_32_bit=_needs_32_bit(spec.rootfs, host.machine),
+        given=devices.given(spec.options),
     )
     store(bundle / "config.json", config)
     return record

@@ -111,6 +111,19 @@ class Tmpfs:
 
 
 @dataclass(frozen=True)
+class Device:
+    """A device node of the host, or all in a directory, at ``destination`` in the container.
+
+    Attributes:
+        access: of ``r``, ``w`` and ``m``: read, write, make nodes.
+    """
+
+    source: str
+    destination: str
+    access: str = "rwm"
+
+
+@dataclass(frozen=True)
 class Options:
     """What a user may ask of a container's limits, privileges and looks.
 
@@ -120,6 +133,13 @@ class Options:
         read_only: the root file system cannot be written to.
         hosts: pairs of a name and an address, for ``/etc/hosts``.
         dns: addresses of name servers, in place of the host's.
+        dns_search, dns_options: of resolv.conf(5), in place of the host's.
+        privileged: it may do all that the daemon may: nothing of the kernel is hidden from it.
+        no_new_privileges: its processes gain none by set-user-ID programs.
+        seccomp: whether system calls are filtered.
+        shm_size: bytes of /dev/shm; 0 is 64 MiB.
+        groups: further groups of its processes, names or numbers.
+        sysctls: parameters of its own namespaces.
     """
 
     limits: Limits = Limits()
@@ -130,6 +150,15 @@ class Options:
     tmpfs: Sequence[Tmpfs] = ()
     hosts: Sequence[tuple[str, str]] = ()
     dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    dns_options: Sequence[str] = ()
+    privileged: bool = False
+    no_new_privileges: bool = False
+    seccomp: bool = True
+    shm_size: int = 0
+    groups: Sequence[str] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    devices: Sequence[Device] = ()
 
 
 NO_OPTIONS = Options()
@@ -173,6 +202,7 @@ class ProcessSpec:
         terminal: give it a pseudo terminal.
         stdin: keep its standard input open for :meth:`Process.write`.
         rows, columns: size of the terminal in characters.
+        privileged: it has all capabilities that the daemon can give, whatever the container has.
     """
 
     args: Sequence[str]
@@ -183,6 +213,7 @@ class ProcessSpec:
     stdin: bool = False
     rows: int = 24
     columns: int = 80
+    privileged: bool = False
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,22 @@ def hosts(host: str, hostname: str, *, own_stack: bool) -> str:
     return known if named else f"{known}127.0.1.1\t{hostname}\n"
 
 
-def with_servers(text: str, servers: Sequence[str]) -> str:
-    """A resolv.conf(5) that asks other name servers; nothing else in it is changed."""
-    if not servers:
+def with_options(text: str, options: Options) -> str:
+    """A resolv.conf(5) in which what the options name is theirs alone; nothing else in it is changed."""
+    servers = [f"nameserver {address}" for address in options.dns]
+    # A lone dot is how Docker's users ask for no domain at all.
+    domains = [name for name in options.dns_search if name != "."]
+    replaced: dict[str, list[str]] = {}
+    if options.dns_search:
+        replaced |= {"domain": [], "search": [f"search {' '.join(domains)}"] if domains else []}
+    if servers:
+        replaced["nameserver"] = servers
+    if options.dns_options:
+        replaced["options"] = [f"options {' '.join(options.dns_options)}"]
+    if not replaced:
         return text
-    kept = [line for line in text.splitlines() if line.split()[:1] != ["nameserver"]]
-    return "\n".join([*kept, *(f"nameserver {address}" for address in servers)]) + "\n"
+    kept = [line for line in text.splitlines() if (line.split() or [""])[0] not in replaced]
+    return "\n".join([*kept, *(line for lines in replaced.values() for line in lines)]) + "\n"
 
 
 def write(
@@ -78,7 +88,7 @@ def write(
     servers = resolv_conf(_read("/etc/resolv.conf"), _read(_UPSTREAM), own_stack=own_stack)
     known = hosts(_read("/etc/hosts"), hostname, own_stack=own_stack)
     contents = (
-        with_servers(servers, options.dns),
+        with_options(servers, options),
         known + "".join(f"{address}\t{name}\n" for name, address in options.hosts),
         f"{hostname}\n",
     )

@@ -21,6 +21,7 @@ from kleene.runtime import (
     attach,
     bundle,
     cgroups,
+    checks,
     conmon,
     etcfiles,
     failures,
@@ -29,7 +30,6 @@ from kleene.runtime import (
     logseries,
     oci_spec,
     pidfd,
-    privileges,
     proctable,
     programs,
     step_mounts,
@@ -118,13 +118,7 @@ class OciDriver:
         jail_params.adjustments(params)
 
     def check_options(self, options: Options) -> None:
-        limits.check(options.limits)
-        self._groups.check(limits.controllers(options.limits))
-        privileges.check_capabilities(options.cap_add, self._host.capabilities)
-        for limit in options.rlimits:
-            privileges.check_rlimit(limit)
-            if "CAP_SYS_RESOURCE" not in self._host.capabilities:
-                privileges.check_raisable(limit, self._host.hard_limits.get(limit.name, -1))
+        checks.check_options(options, self._host, self._groups)
 
     # Containers
 
@@ -343,11 +337,13 @@ class OciDriver:
         if record.user is not None:
             spec = replace(spec, user=record.user)
         root = Path(f"/proc/{record.pid}/root")
-        identity = users.resolve(root, spec.user)
+        identity = users.resolve(root, spec.user, record.groups)
         made = bundle.make_cwd(root, spec.cwd)
         try:
             directories.make()
-            document = oci_spec.process(spec, identity, record.capabilities, record.rlimits)
+            held = sorted(self._host.capabilities) if spec.privileged else record.capabilities
+            no_new = record.no_new_privileges
+            document = oci_spec.process(spec, identity, held, record.rlimits, no_new=no_new)
             store(directories.process, document)
             yield spec
         except BaseException:

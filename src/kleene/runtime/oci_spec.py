@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kleene.runtime import limits, privileges, seccomp
+from kleene.runtime.devices import NOTHING, Given
 from kleene.runtime.driver import (
     NO_OPTIONS,
     ContainerSpec,
@@ -103,6 +104,8 @@ def capabilities(
 
     Jail parameters change the default, options what comes of it.
     """
+    if options.privileged:
+        return sorted(available)
     if adjusted.bare:
         return []
     default = _DEFAULT_CAPABILITIES | (_VNET_CAPABILITIES if driver == "vnet" else frozenset())
@@ -118,6 +121,7 @@ def container(
     cgroup: str,
     files: Sequence[EtcFile] = (),
     with_32_bit: bool = True,
+    given: Given = NOTHING,
     args: Sequence[str] = (INIT_IN_CONTAINER, "-P"),
 ) -> Json:
     """``config.json`` of a container.
@@ -126,6 +130,7 @@ def container(
         cgroup: absolute path in each hierarchy.
         files: mounted over what the image has.
         with_32_bit: whether 32-bit programs may run (see :mod:`kleene.runtime.seccomp`).
+        given: devices of the host, beside those of every container.
         args: of the first process.
     """
     options = spec.options
@@ -142,7 +147,7 @@ def container(
             "capabilities": _capability_sets(bounding, 0),
             "rlimits": rlimits(host, options.rlimits),
             "oomScoreAdj": max(0, host.oom_score_adj),
-            "noNewPrivileges": False,
+            "noNewPrivileges": options.no_new_privileges,
         },
         "root": {"path": str(spec.rootfs), "readonly": options.read_only},
         "hostname": adjusted.hostname or spec.hostname,
@@ -150,26 +155,38 @@ def container(
         "linux": {
             "namespaces": _namespaces(spec.network, host),
             "cgroupsPath": cgroup,
-            "resources": {"devices": _device_rules(), **resources},
-            "sysctl": _sysctls(spec.network, adjusted),
-            "maskedPaths": list(_MASKED),
-            "readonlyPaths": list(_READ_ONLY),
+            "sysctl": {**_sysctls(spec.network, adjusted), **options.sysctls},
+            "maskedPaths": [] if options.privileged else list(_MASKED),
+            "readonlyPaths": [] if options.privileged else list(_READ_ONLY),
             "rootfsPropagation": "rslave",
-            "seccomp": seccomp.oci_filter(
-                host.profile, host.machine, bounding, with_32_bit=with_32_bit
-            ),
+            "resources": {"devices": [*_device_rules(), *given.rules], **resources},
+            **({"devices": given.nodes} if given.nodes else {}),
+            **_seccomp(options, host, bounding, with_32_bit),
         },
     }
 
 
+def _seccomp(options: Options, host: Host, bounding: Sequence[str], with_32_bit: bool) -> Json:
+    if options.privileged or not options.seccomp:
+        return {}
+    found = seccomp.oci_filter(host.profile, host.machine, bounding, with_32_bit=with_32_bit)
+    return {"seccomp": found}
+
+
 def process(
-    spec: ProcessSpec, identity: Identity, bounding: Sequence[str], limits: Sequence[Json]
+    spec: ProcessSpec,
+    identity: Identity,
+    bounding: Sequence[str],
+    limits: Sequence[Json],
+    *,
+    no_new: bool = False,
 ) -> Json:
     """``process.json`` of an execution instance.
 
     Args:
         bounding: the container's capabilities; only root gets them as its own.
         limits: the container's resource limits.
+        no_new: it gains no privileges by set-user-ID programs.
     """
     # The primary group is among the others, as in Docker: else a setgid program could drop it, and with it
     # what a file's mode denies to that group (CVE-2022-36109).
@@ -183,7 +200,7 @@ def process(
         "cwd": spec.cwd,
         "capabilities": _capability_sets(bounding, identity.uid),
         "rlimits": list(limits),
-        "noNewPrivileges": False,
+        "noNewPrivileges": no_new,
     }
     if spec.terminal:
         result["consoleSize"] = {"height": spec.rows, "width": spec.columns}
@@ -265,19 +282,20 @@ def _mounts(spec: ContainerSpec, files: Sequence[EtcFile], host: Host) -> list[J
     safe = ["nosuid", "noexec", "nodev"]
     dev = ["nosuid", "strictatime", "mode=755", "size=65536k"]
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
-    shm = [*safe, "mode=1777", "size=65536k"]
+    shm = [*safe, "mode=1777", _shm_size(spec.options)]
+    read_only = [] if spec.options.privileged else ["ro"]
     result = [
         _mount("/proc", "proc", "proc", safe),
         _mount("/dev", "tmpfs", "tmpfs", dev),
         _mount("/dev/pts", "devpts", "devpts", pts),
         _mount("/dev/shm", "tmpfs", "shm", shm),
         _mount("/dev/mqueue", "mqueue", "mqueue", safe),
-        _mount("/sys", "sysfs", "sysfs", [*safe, "ro"]),
+        _mount("/sys", "sysfs", "sysfs", [*safe, *read_only]),
         _mount(INIT_IN_CONTAINER, "bind", str(host.init), ["bind", "ro", "nosuid", "nodev"]),
     ]
     if host.unified:
         # Version 1 would take a mount per controller, and there is no limit of ours to be read there.
-        result.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, "relatime", "ro"]))
+        result.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, "relatime", *read_only]))
     result += [_mount(f.destination, "bind", str(f.source), ["bind", "nodev"]) for f in files]
     places = [f"{mount.destination.rstrip('/')}/" for mount in spec.mounts]
     below = [t for t in spec.options.tmpfs if t.destination.startswith(tuple(places))]
@@ -285,6 +303,10 @@ def _mounts(spec: ContainerSpec, files: Sequence[EtcFile], host: Host) -> list[J
     result += [_tmpfs(t) for t in above]
     result += [_user_mount(m) for m in spec.mounts]
     return result + [_tmpfs(t) for t in below]
+
+
+def _shm_size(options: Options) -> str:
+    return f"size={options.shm_size}" if options.shm_size else "size=65536k"
 
 
 def _tmpfs(tmpfs: Tmpfs) -> Json:

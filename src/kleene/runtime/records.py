@@ -34,6 +34,8 @@ class Record:
         capabilities: its bounding set.
         user: of all its processes, if the jail parameters say so.
         rlimits: of each process, as the runtime takes them.
+        groups: further groups of each process, names or numbers.
+        no_new_privileges: of each process.
         pid, started, boot: its init: process id, start time in ticks, and the boot that these count from;
             0 and empty until it is up.
     """
@@ -46,6 +48,8 @@ class Record:
     started: int = 0
     boot: str = ""
     rlimits: Sequence[dict[str, Any]] = ()
+    groups: Sequence[str] = ()
+    no_new_privileges: bool = False
 
     def is_up(self, boot: str) -> bool:
         """Whether the init runs: this very process, not another one that has its id now."""

@@ -6,7 +6,7 @@ and lines that make no sense are passed over. Formats: passwd(5), group(5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kleene.errors import InvalidInput
@@ -39,8 +39,8 @@ class _User:
     home: str
 
 
-def resolve(root: inroot.Root, text: str) -> Identity:
-    """Look up ``NAME|UID[:GROUP|GID]``; empty is root.
+def resolve(root: inroot.Root, text: str, more: Sequence[str] = ()) -> Identity:
+    """Look up ``NAME|UID[:GROUP|GID]``; empty is root. ``more`` are groups that it has besides.
 
     A user id needs no entry; it then has group 0 and ``/`` as its home. Supplementary groups are taken from
     the group file unless a group was asked for.
@@ -50,9 +50,11 @@ def resolve(root: inroot.Root, text: str) -> Identity:
     """
     wanted, colon, group = text.partition(":")
     user = _find_user(root, wanted or "0", text)
+    groups = {_find_group(root, each) for each in more}
     if colon:
-        return Identity(user.uid, _find_group(root, group, text), (), user.home)
-    groups = {gid for _, gid, members in _groups(root) if user.name and user.name in members}
+        gid = _find_group(root, group, text)
+        return Identity(user.uid, gid, tuple(sorted(groups - {gid})), user.home)
+    groups |= {gid for _, gid, members in _groups(root) if user.name and user.name in members}
     return Identity(user.uid, user.gid, tuple(sorted(groups - {user.gid})), user.home)
 
 
@@ -81,14 +83,15 @@ def _find_user(root: inroot.Root, wanted: str, text: str) -> _User:
     )
 
 
-def _find_group(root: inroot.Root, wanted: str, text: str) -> int:
+def _find_group(root: inroot.Root, wanted: str, user: str = "") -> int:
     for name, gid, _ in _groups(root):
         if name == wanted:
             return gid
     number = _number(wanted)
     if number is None:
+        whose = f" of user '{user}'" if user else ""
         raise InvalidInput(
-            f"group '{wanted}' of user '{text}' does not exist in the container",
+            f"group '{wanted}'{whose} does not exist in the container",
             hint="name a group of the container's /etc/group, or a number",
         )
     return number

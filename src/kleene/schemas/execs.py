@@ -18,6 +18,8 @@ class ExecConfig(msgspec.Struct):
         cmd: argument vector; ``[]`` takes the container's.
         env: ``NAME=VALUE`` lines, merged over the container's.
         user: ``""`` takes the container's.
+        workdir: where it starts, an absolute path, made if it is missing; ``""`` takes the container's.
+        privileged: give it all capabilities that the daemon has, whatever the container may.
         tty: give it a terminal.
         stdin: keep its standard input open for the client; without it, it reads end of file. The
             documented API does not have this field, and its clients send input without saying so
@@ -30,6 +32,8 @@ class ExecConfig(msgspec.Struct):
     user: str = ""
     tty: bool = False
     stdin: bool = True
+    workdir: str = ""
+    privileged: bool = False
 
 
 class ExecStartConfig(msgspec.Struct):

@@ -86,6 +86,23 @@ class TmpfsConfig(msgspec.Struct):
     options: list[str] = []
 
 
+Seccomp = Literal["default", "unconfined"]
+
+
+class DeviceConfig(msgspec.Struct):
+    """A device of the host.
+
+    Attributes:
+        source: absolute path of a device, or of a directory of devices.
+        destination: absolute path in the container; ``""`` is the same.
+        permissions: of ``r``, ``w`` and ``m``: read, write, make nodes.
+    """
+
+    source: str
+    destination: str = ""
+    permissions: str = "rwm"
+
+
 class ContainerSettings(msgspec.Struct, kw_only=True):
     """What holds for a container.
 
@@ -98,8 +115,16 @@ class ContainerSettings(msgspec.Struct, kw_only=True):
         read_only: its root file system cannot be written to.
         hostname: ``""`` is its id.
         stop_timeout: seconds between the request to end and the kill; ``None`` is 10.
-        add_hosts: further lines of its ``/etc/hosts``, ``NAME:ADDRESS``.
+        add_hosts: further lines of its ``/etc/hosts``, ``NAME:ADDRESS``; ``host-gateway`` as the address is
+            that of the host on its first network.
         dns: addresses of name servers, in place of the host's.
+        dns_search, dns_options: domains and options of its ``/etc/resolv.conf``, in place of the host's.
+        privileged: it may do all that the daemon may, and sees all devices.
+        no_new_privileges: set-user-ID programs in it give no privileges.
+        seccomp: whether its system calls are filtered.
+        shm_size: bytes of its ``/dev/shm``; 0 is 64 MiB.
+        group_add: further groups of its processes, names or numbers.
+        sysctls: kernel parameters of its own namespaces.
         restart_retries: how often ``on-failure`` restarts it in a row; 0 is without end.
         healthcheck: ``None`` if there is none.
         secrets, configs: files that it is given while it is up, in memory.
@@ -123,6 +148,15 @@ class ContainerSettings(msgspec.Struct, kw_only=True):
     healthcheck: HealthCheck | None = None
     secrets: list[FileMount] = []
     configs: list[FileMount] = []
+    dns_search: list[str] = []
+    dns_options: list[str] = []
+    privileged: bool = False
+    no_new_privileges: bool = False
+    seccomp: Seccomp = "default"
+    shm_size: int = 0
+    group_add: list[str] = []
+    sysctls: dict[str, str] = {}
+    devices: list[DeviceConfig] = []
 
 
 class SettingsConfig(msgspec.Struct, kw_only=True):
@@ -151,3 +185,12 @@ class SettingsConfig(msgspec.Struct, kw_only=True):
     healthcheck: HealthCheck | None = None
     secrets: list[FileMount] | None = None
     configs: list[FileMount] | None = None
+    dns_search: list[str] | None = None
+    dns_options: list[str] | None = None
+    privileged: bool | None = None
+    no_new_privileges: bool | None = None
+    seccomp: Seccomp | None = None
+    shm_size: int | None = None
+    group_add: list[str] | None = None
+    sysctls: dict[str, str] | None = None
+    devices: list[DeviceConfig] | None = None

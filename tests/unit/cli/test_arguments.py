@@ -60,6 +60,28 @@ def test_mount() -> None:
     assert mount("/srv:/srv:ro")["type"] == "nullfs"
     assert mount("/srv:/srv:ro")["read_only"] is True
     assert mount("/srv:/srv:rw")["read_only"] is False
+    assert mount("type=bind,src=/srv,dst=/srv,ro") == mount("/srv:/srv:ro")
+    assert mount("source=data,target=/d,readonly=false") == mount("data:/d")
+    assert mount("/a=b,c:/d")["source"] == "/a=b,c"
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("type=tmpfs,dst=/run", "--tmpfs /run"),
+        ("type=bind,src=data,dst=/d", "type=bind"),
+        ("type=volume,src=/data,dst=/d", "type=bind"),
+        ("type=npipe,src=a,dst=/b", "type=bind"),
+        ("src=a", "type=bind"),
+        ("src=a,dst=/b,dst=/c", "type=bind"),
+        ("src=a,dst=/b,consistency=x", "type=bind"),
+        ("512m", "--memory 512m"),
+    ],
+)
+def test_a_mount_of_fields_that_is_none(text: str, remedy: str) -> None:
+    with pytest.raises(InvalidInput, match="mount") as refused:
+        mount(text)
+    assert remedy in (refused.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["", "data", ":/x", "data:", "a:/b:rx", "a:/b:ro:z", "a:b"])

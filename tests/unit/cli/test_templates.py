@@ -1,4 +1,4 @@
-"""Templates and filters of lists."""
+"""Templates, and filters as the user gives them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kleene.cli import filters
 from kleene.cli.templates import Template
-from kleene.errors import InvalidInput, NotFound
+from kleene.errors import InvalidInput
+from kleene.schemas.filters import KEYS, Kind
 from tests.unit.cli.conftest import Klee
 from tests.unit.cli.test_commands import CONTAINER
 from tests.unit.client.scripted import ScriptedDaemon
@@ -75,7 +75,7 @@ def test_an_unknown_field(template: str) -> None:
     with pytest.raises(InvalidInput, match="there is no field") as refused:
         Template(template).render(OBJECT)
     if template == "{{.Health.State}}":
-        assert refused.value.hint == "fields are: .status"
+        assert refused.value.hint == "did you mean '.status'? fields are: .status"
 
 
 @pytest.mark.parametrize("template", ["{{join}}", "{{upper .Name .ID}}", "{{.Name .ID}}"])
@@ -88,64 +88,26 @@ def made(name: str, **fields: Any) -> dict[str, Any]:
     return CONTAINER | {"id": f"{name}0", "name": name, "created": f"2024-{len(name)}"} | fields
 
 
-A = made("a", running=True, labels={"team": "x"}, networks=["net"], health={"status": "healthy"})
-BB = made("bb", started="2024", exit_code=3, labels={"team": "y", "z": ""}, mounts=["data:/d:ro"])
-CCC = made("ccc", image_id="ffff", image_name="", restarting=True, exit_code=1)
-DDDD = made("dddd", image_name="db", image_tag="2")
-EACH = [A, BB, CCC, DDDD]
-
-
-@pytest.mark.parametrize(
-    ("words", "names"),
-    [
-        (["status=running"], "a"),
-        (["status=exited"], "bb"),
-        (["status=stopped"], "bb dddd"),
-        (["status=created", "status=restarting"], "ccc dddd"),
-        (["name=c"], "ccc"),
-        (["label=team"], "a bb"),
-        (["label=team=y", "label=z"], "bb"),
-        (["image=flask"], "a bb"),
-        (["image=db:2", "image=ff"], "ccc dddd"),
-        (["image=db"], ""),
-        (["network=net"], "a"),
-        (["volume=data"], "bb"),
-        (["volume=/d"], "bb"),
-        (["health=healthy"], "a"),
-        (["health=none", "name=b"], "bb"),
-        (["exited=3"], "bb"),
-        (["before=bb"], "a"),
-        (["since=bb"], "ccc dddd"),
-        (["restart=on-startup", "status=running"], "a"),
-        (["ancestor=base"], "a bb dddd"),
-    ],
+A = made("a", running=True)
+BB = made("bb", started="2024", exit_code=3)
+CCC = made(
+    "ccc",
+    restarting=True,
+    exit_code=1,
+    public_ports=[{"host_port": "80", "container_port": "8080", "protocol": "tcp"}],
 )
-def test_filters(words: list[str], names: str) -> None:
-    images: list[dict[str, Any]] = [
-        {"id": "aaaa", "name": "base", "tag": "latest"},
-        {"id": "bbbb", "name": "", "tag": "", "parent": "aaaa@1"},
-        {"id": CONTAINER["image_id"], "name": "flask", "tag": "latest", "parent": "bbbb@2"},
-    ]
-    found = filters.select(EACH, filters.parse(words), images)
-    assert " ".join(c["name"] for c in found) == names
-
-
-@pytest.mark.parametrize("word", ["running", "colour=red", "status=up", "health=fine"])
-def test_what_is_no_filter(word: str) -> None:
-    with pytest.raises(InvalidInput, match=f"filter '{word}'"):
-        filters.parse([word])
-
-
-def test_a_filter_by_a_container_that_is_not_there() -> None:
-    with pytest.raises(NotFound, match="'none'"):
-        filters.select(EACH, filters.parse(["before=none"]))
+DDDD = made("dddd", exit_code=3)
+EACH = [A, BB, CCC, DDDD]
 
 
 def test_lists_by_filter_number_and_template(daemon: ScriptedDaemon, klee: Klee) -> None:
     for every in ("true", "false"):
         daemon.answer("GET", f"/containers/list?all={every}", EACH)
     daemon.answer("GET", "/containers/a/inspect", {"container": A, "container_endpoints": []})
-    assert klee("ps", "-q", "--filter", "status=exited").out == "bb0\n"
+    words = "filter=status%3Dexited&filter=label%3Da%3Db"
+    daemon.answer("GET", f"/containers/list?all=false&{words}", [BB])
+    found = klee("ps", "-q", "--filter", "status=exited", "-f", "label=a=b")
+    assert found.out == "bb0\n"
     assert (
         klee("lsc", "--latest", "--format", "{{.Name}}: {{.Status}}").out == "dddd: stopped (3)\n"
     )
@@ -156,6 +118,9 @@ def test_lists_by_filter_number_and_template(daemon: ScriptedDaemon, klee: Klee)
     assert wrong.status == 1
     assert "there is no field '.Colour'" in wrong.err
     assert ".restart_policy" in wrong.err
+    assert "did you mean '.restart_policy'?" in klee("lsc", "--format", "{{.RestartPolcy}}").err
+    ports = klee("lsc", "-a", "--format", "{{.Names}} {{.State}} {{.Ports}}").out.splitlines()
+    assert ports == ["a running ", "bb exited ", "ccc restarting 80->8080/tcp", "dddd created "]
     assert klee("isc", "--format", "{{.Name}} {{.Container.ID}}", "a").out == "a a0\n"
 
 
@@ -163,3 +128,46 @@ def test_long_cells_are_shown_whole_if_asked_for(daemon: ScriptedDaemon, klee: K
     daemon.answer("GET", "/containers/list?all=false", [made("long", cmd=["x" * 100])])
     assert "x..." in klee("lsc").out
     assert "x" * 100 in klee("lsc", "--no-trunc").out
+
+
+FILTERED = {
+    "container": "lsc",
+    "image": "lsi",
+    "network": "lsn",
+    "volume": "lsv",
+    "snapshot": "volume snapshots x",
+    "secret": "secret ls",
+    "config": "config ls",
+}
+
+
+@pytest.mark.parametrize(("kind", "command"), FILTERED.items())
+def test_each_list_takes_the_filters_of_its_kind(
+    daemon: ScriptedDaemon, klee: Klee, kind: Kind, command: str
+) -> None:
+    told = " ".join(klee(*command.split(), "--help").out.split())
+    assert all(key in told for key in KEYS[kind])
+    wrong = klee(*command.split(), "--filter", "nmae=x")
+    assert wrong.status == 2
+    assert f"filter 'nmae=x' of {kind}s has an unknown key" in wrong.err
+    assert "did you mean 'name'?" in wrong.err
+    path = "/volumes/x/snapshots" if kind == "snapshot" else f"/{kind}s/list"
+    query = "all=false&filter=name%3Dx" if kind == "container" else "filter=name%3Dx"
+    daemon.answer("GET", f"{path}?{query}", [])
+    assert klee(*command.split(), "-qf", "name=x").out == ""
+
+
+@pytest.mark.parametrize("word", ["status=up", "health=fine", "dangling=maybe", "name", "name="])
+def test_what_is_no_filter(klee: Klee, word: str) -> None:
+    command = "lsi" if "dangling" in word else "lsc"
+    refused = klee(command, "--filter", word)
+    assert refused.status == 2
+    assert f"filter '{word}'" in refused.err
+    assert "hint: " in refused.err
+
+
+def test_a_format_that_is_none(klee: Klee) -> None:
+    refused = klee("lsc", "--format", "jsno")
+    assert refused.status == 2
+    assert "there is no format 'jsno'" in refused.err
+    assert "did you mean 'json'?" in refused.err

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from kleene.cli import values
+from kleene.cli.docker_words import COMMANDS, OPTIONS
+from kleene.cli.main import root
 from kleene.errors import InvalidInput
 from tests.unit.cli.conftest import Klee
 from tests.unit.client.scripted import ScriptedDaemon
@@ -34,6 +36,13 @@ from tests.unit.client.scripted import ScriptedDaemon
         (values.tmpfs, "/run:size=1m,ro", {"destination": "/run", "options": ["size=1m", "ro"]}),
         (values.label, "a=b=c", ("a", "b=c")),
         (values.label, "a", ("a", "")),
+        (values.device, "/dev/x", {"source": "/dev/x", "destination": "", "permissions": "rwm"}),
+        (values.device, "/a:/b", {"source": "/a", "destination": "/b", "permissions": "rwm"}),
+        (values.device, "/a:r", {"source": "/a", "destination": "", "permissions": "r"}),
+        (values.device, "/a:/b:rw", {"source": "/a", "destination": "/b", "permissions": "rw"}),
+        (values.security_option, "no-new-privileges", {"no_new_privileges": True}),
+        (values.security_option, "no-new-privileges:false", {"no_new_privileges": False}),
+        (values.security_option, "seccomp=unconfined", {"seccomp": "unconfined"}),
     ],
 )
 def test_values(read: Callable[[str], Any], text: str, value: object) -> None:
@@ -49,6 +58,8 @@ def test_values(read: Callable[[str], Any], text: str, value: object) -> None:
         (values.restart_policy, ["", "never", "on-failure:", "on-failure:0", "always:3"]),
         (values.ulimit, ["nofile", "=1", "nofile=", "nofile=1:", "nofile=x", "nofile=-2"]),
         (values.label, ["=1"]),
+        (values.device, ["/a:/b:r:w"]),
+        (values.security_option, ["", "apparmor=x", "seccomp=/f.json", "no-new-privileges=maybe"]),
     ],
 )
 def test_what_is_no_value(read: Callable[[str], Any], texts: list[str]) -> None:
@@ -66,6 +77,8 @@ def test_settings_are_sent(daemon: ScriptedDaemon, klee: Klee, tmp_path: Path) -
         *"--cap-add NET_ADMIN --cap-drop ALL --read-only --tmpfs /run:size=1m --hostname box".split(),
         *"--label-file labels --label x=2 --env-file env -e B=3 --stop-signal QUIT".split(),
         *"--stop-timeout 1m --add-host db:10.0.0.1 --dns 10.0.0.53 --init".split(),
+        *"--dns-search a.b --dns-option ndots:1 --privileged --security-opt no-new-privileges".split(),
+        *"--device /dev/fuse --group-add 44 --sysctl net.core.somaxconn=9 --shm-size 1m".split(),
         *("--health-cmd", "wget -q x", "--health-interval", "1s", "--health-retries", "2"),
         *"--restart on-failure:3 image".split(),
     )
@@ -88,6 +101,14 @@ def test_settings_are_sent(daemon: ScriptedDaemon, klee: Klee, tmp_path: Path) -
         "stop_timeout": 60.0,
         "add_hosts": ["db:10.0.0.1"],
         "dns": ["10.0.0.53"],
+        "dns_search": ["a.b"],
+        "dns_options": ["ndots:1"],
+        "privileged": True,
+        "no_new_privileges": True,
+        "devices": [{"source": "/dev/fuse", "destination": "", "permissions": "rwm"}],
+        "group_add": ["44"],
+        "sysctls": {"net.core.somaxconn": "9"},
+        "shm_size": 1024**2,
         "healthcheck": {"test": ["/bin/sh", "-c", "wget -q x"], "interval": 1.0, "retries": 2},
         "restart_policy": "on-failure",
         "restart_retries": 3,
@@ -122,3 +143,62 @@ def test_a_check_cannot_be_described_and_left_out(klee: Klee) -> None:
     done = klee("create", "--no-healthcheck", "--health-cmd", "true", "image")
     assert done.status == 1
     assert "leave out --no-healthcheck" in done.err
+
+
+def test_the_id_of_a_container_in_a_file(
+    daemon: ScriptedDaemon, klee: Klee, tmp_path: Path
+) -> None:
+    daemon.answer("POST", "/containers/create", {"id": "c" * 12}, 201)
+    assert klee("create", "--cidfile", "id", "image").status == 0
+    assert (tmp_path / "id").read_text() == "c" * 12
+    again = klee("create", "--cidfile", "id", "image")
+    assert again.status == 1
+    assert "file 'id' exists" in again.err
+    assert len(daemon.requests) == 1
+
+
+def test_a_process_with_a_place_and_variables_of_its_own(
+    daemon: ScriptedDaemon, klee: Klee, tmp_path: Path
+) -> None:
+    (tmp_path / "env").write_text("A=1\nB=2\n")
+    daemon.answer("POST", "/exec/create", {"message": "no such container: 'web'"}, 404)
+    klee("exec", "-w", "/srv", "--env-file", "env", "-e", "B=3", "--privileged", "web", "ls", "-l")
+    assert daemon.requests[0].body == {
+        "container_id": "web",
+        "cmd": ["ls", "-l"],
+        "env": ["A=1", "B=2", "B=3"],
+        "user": "",
+        "workdir": "/srv",
+        "privileged": True,
+        "tty": False,
+        "stdin": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "remedy"),
+    [
+        ("run --pull always x", "unknown option '--pull'", "in Kleene: there are no registries"),
+        ("run --net host x", "unknown option '--net'", "--driver host"),
+        ("run --memroy 1m x", "unknown option '--memroy'", "did you mean '--memory'?"),
+        ("run -m 512m x", "mount '512m' cannot be understood", "--memory 512m"),
+        ("lsc --al", "unknown option '--al'", "did you mean '--all'?"),
+        ("pull x", "unknown command 'klee pull'", "in Kleene: klee image create"),
+        ("images", "unknown command 'klee images'", "in Kleene: klee lsi"),
+        ("stpo x", "unknown command 'klee stpo'", "did you mean 'klee stop'?"),
+    ],
+)
+def test_what_users_of_docker_type(klee: Klee, words: str, told: str, remedy: str) -> None:
+    done = klee(*words.split())
+    assert done.status in (1, 2)
+    assert told in done.err
+    assert remedy in done.err
+
+
+def test_an_option_that_is_none_here_is_one_nowhere() -> None:
+    """The list of what Docker has and Kleene has not must not name what Kleene has."""
+    group = root.get_command(root.make_context("klee", [], resilient_parsing=True), "run")
+    assert group is not None
+    known = {name for parameter in group.params for name in parameter.opts}
+    assert known.isdisjoint(OPTIONS)
+    assert not set(COMMANDS) & {*root.targets, *root.shortcuts}

@@ -8,9 +8,11 @@ import pytest
 
 from kleene.engine import settings
 from kleene.errors import Conflict, InvalidInput
+from kleene.runtime.driver import Device
 from kleene.schemas.images import ImageSettings
 from kleene.schemas.settings import (
     ContainerSettings,
+    DeviceConfig,
     HealthCheck,
     SettingsConfig,
     TmpfsConfig,
@@ -74,6 +76,11 @@ def test_a_change_keeps_what_it_does_not_name() -> None:
         ({"dns": ["one.one"]}, "'one.one' is not an IP address"),
         ({"dns": ["fe80::1%eth0\nnameserver 10.6.6.6"]}, "is not an IP address"),
         ({"add_hosts": ["db:fe80::1%a\n10.6.6.6 bank"]}, "is not an IP address"),
+        ({"add_hosts": ["db:host-gateways"]}, "is not an IP address"),
+        ({"dns_search": ["a b"]}, "'a b' cannot stand in resolv.conf"),
+        ({"dns_options": ["ndots:1\nnameserver x"]}, "cannot stand in resolv.conf"),
+        ({"group_add": ["a:b"]}, "'a:b' is not a group"),
+        ({"shm_size": -1}, "/dev/shm is negative"),
         ({"cap_add": ["FLY"]}, "capability 'FLY'"),
     ],
 )
@@ -90,13 +97,31 @@ def test_what_the_runtime_is_given() -> None:
             tmpfs=[TmpfsConfig("/run", ["size=1m"])],
             add_hosts=["db:10.0.0.1", "six:[fd00::1]"],
             dns=["10.0.0.53", "fe80::1%eth0"],
+            devices=[DeviceConfig("/dev/fuse"), DeviceConfig("/dev/a", "/dev/b", "r")],
+            seccomp="unconfined",
         )
     )
+    assert found.devices == [Device("/dev/fuse", "/dev/fuse"), Device("/dev/a", "/dev/b", "r")]
+    assert not found.seccomp
     assert found.limits.memory == 10_000_000
     assert (found.rlimits[0].name, found.rlimits[0].hard) == ("nofile", 20)
     assert (found.tmpfs[0].destination, found.tmpfs[0].options) == ("/run", ["size=1m"])
     assert found.hosts == [("db", "10.0.0.1"), ("six", "fd00::1")]
     assert found.dns == ["10.0.0.53", "fe80::1%eth0"]
+
+
+def test_the_hosts_address() -> None:
+    asked = ContainerSettings(add_hosts=["me:host-gateway", "db:10.0.0.1"])
+    assert settings.asks_for_gateway(asked)
+    assert not settings.asks_for_gateway(ContainerSettings(add_hosts=["db:10.0.0.1"]))
+    assert settings.options(asked, "10.9.0.1").hosts == [("me", "10.9.0.1"), ("db", "10.0.0.1")]
+
+
+def test_parameters_of_a_network_stack_need_one() -> None:
+    own = ContainerSettings(sysctls={"net.core.somaxconn": "1", "kernel.shmmax": "1"})
+    settings.check_driver(own, "ipnet")
+    with pytest.raises(InvalidInput, match=r"'net\.core\.somaxconn' belongs to"):
+        settings.check_driver(own, "host")
 
 
 def test_restart_policies_that_do_not_fit() -> None:

@@ -12,6 +12,7 @@ from kleene.errors import HostUnavailable
 from kleene.metadata.containers import ContainerRecord, ContainerStore, ExecRecord
 from kleene.metadata.database import Database
 from kleene.metadata.images import ImageRecord, ImageStore, InstructionRecord, SnapshotRecord
+from kleene.metadata.migrations import MIGRATIONS
 from kleene.metadata.networks import EndpointRecord, NetworkRecord, NetworkStore
 from kleene.schemas.containers import MountPointConfig, PublishedPortConfig
 
@@ -61,6 +62,20 @@ def test_records_survive_a_reopening(tmp_path: Path) -> None:
     again = ContainerStore(Database.open(path))
     assert again.ready(running_only=True) == [CONTAINER]
     assert again.by_name("web") == again.by_prefix("ccc")[0] == CONTAINER
+
+
+def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "kleene.db"
+    old = sqlite3.connect(path)
+    old.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1")
+    old.close()
+    database = Database.open(path)
+    assert database.query("PRAGMA user_version")[0][0] == len(MIGRATIONS)
+    store = ContainerStore(database)
+    store.containers.insert(CONTAINER)
+    record = ExecRecord("e", CONTAINER.id, "created", [], [], "", False, False, "/srv", True)
+    store.execs.insert(record)
+    assert store.execs.get("e") == record
 
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:

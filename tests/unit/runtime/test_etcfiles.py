@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from kleene.runtime.driver import Options
 from kleene.runtime.etcfiles import (
     hosts,
     make_mountpoints,
     remove_mountpoints,
     resolv_conf,
+    with_options,
     write,
 )
 
@@ -40,6 +42,25 @@ LOCAL = "search lan\nnameserver 127.0.0.53\noptions edns0\n"
 )
 def test_resolv_conf(host: str, upstream: str, own: bool, expected: str) -> None:
     assert resolv_conf(host, upstream, own_stack=own) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (Options(), LOCAL),
+        (
+            Options(dns=["10.0.0.1"]),
+            "search lan\noptions edns0\nnameserver 10.0.0.1\n",
+        ),
+        (
+            Options(dns_search=["a.b", "c"], dns_options=["ndots:1"]),
+            "nameserver 127.0.0.53\nsearch a.b c\noptions ndots:1\n",
+        ),
+        (Options(dns_search=["."]), "nameserver 127.0.0.53\noptions edns0\n"),
+    ],
+)
+def test_what_options_replace(options: Options, expected: str) -> None:
+    assert with_options(LOCAL, options) == expected
 
 
 def test_hosts() -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from kleene.runtime.driver import ContainerSpec, Mount, Network, ProcessSpec
+from kleene.errors import InvalidInput
+from kleene.runtime import devices, sysctls
+from kleene.runtime.driver import ContainerSpec, Device, Mount, Network, Options, ProcessSpec
 from kleene.runtime.jail_params import Adjustments, adjustments
 from kleene.runtime.oci_spec import EtcFile, Host, capabilities, container, process, rlimits
 from kleene.runtime.programs import permitted_capabilities
@@ -117,6 +119,55 @@ def test_processes(name: str) -> None:
 def test_nothing_is_granted_that_the_daemon_does_not_have() -> None:
     held = frozenset({"CAP_CHOWN", "CAP_SYS_ADMIN"})
     assert capabilities("vnet", Adjustments(), held) == ["CAP_CHOWN"]
+
+
+def test_a_privileged_container_has_all_that_the_daemon_has() -> None:
+    everything = Options(privileged=True, cap_drop=["ALL"])
+    spec = replace(SPEC, options=everything)
+    assert capabilities("ipnet", Adjustments(), {"CAP_CHOWN"}, everything) == ["CAP_CHOWN"]
+    linux = container(spec, Adjustments(), HOST, cgroup="/x")["linux"]
+    assert "seccomp" not in linux
+    assert linux["maskedPaths"] == linux["readonlyPaths"] == []
+
+
+def test_options_of_a_container() -> None:
+    options = Options(
+        no_new_privileges=True, seccomp=False, shm_size=4096, sysctls={"net.core.somaxconn": "9"}
+    )
+    node = {"path": "/dev/x", "type": "c", "major": 1, "minor": 3}
+    given = devices.Given([node], [{"allow": True, "access": "r"}])
+    spec = replace(SPEC, options=options)
+    made = container(spec, Adjustments(), HOST, cgroup="/x", given=given)
+    assert made["process"]["noNewPrivileges"]
+    assert "seccomp" not in made["linux"]
+    assert made["linux"]["sysctl"]["net.core.somaxconn"] == "9"
+    assert made["linux"]["devices"] == [node]
+    assert made["linux"]["resources"]["devices"][-1] == {"allow": True, "access": "r"}
+    (shm,) = (m for m in made["mounts"] if m["destination"] == "/dev/shm")
+    assert "size=4096" in shm["options"]
+    started = process(ProcessSpec(["x"]), Identity(0, 0, (), "/"), [], [], no_new=True)
+    assert started["noNewPrivileges"]
+
+
+def test_devices_of_the_host() -> None:
+    (node,) = devices.given(Options(devices=[Device("/dev/null", "/dev/x", "r")])).nodes
+    assert (node["path"], node["type"], node["major"], node["minor"]) == ("/dev/x", "c", 1, 3)
+    assert {n["path"] for n in devices.given(Options(privileged=True)).nodes} >= {"/dev/null"}
+    for wrong in (Device("null", "/x"), Device("/dev/../x", "/x"), Device("/dev/null", "/x", "q")):
+        with pytest.raises(InvalidInput, match="device '"):
+            devices.check(wrong)
+    with pytest.raises(InvalidInput, match="is not a device of the host"):
+        devices.given(Options(devices=[Device("/etc/hosts", "/x")]))
+
+
+@pytest.mark.parametrize(
+    "name", ["vm.swappiness", "kernel.hostname", "net", "net.a=b", "net..a", "", "net.a\nb"]
+)
+def test_parameters_that_would_be_the_hosts(name: str) -> None:
+    sysctls.check("net.core.somaxconn", "1")
+    sysctls.check("kernel.shmmax", "1")
+    with pytest.raises(InvalidInput, match="kernel parameter"):
+        sysctls.check(name, "1")
 
 
 def test_root_without_privileges() -> None:

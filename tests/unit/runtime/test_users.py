@@ -56,6 +56,13 @@ def test_found(root: Path, text: str, expected: Identity) -> None:
     assert resolve(root, text) == expected
 
 
+def test_further_groups(root: Path) -> None:
+    assert resolve(root, "ann", ["10", "wheel", "44"]).groups == (10, 33, 44)
+    assert resolve(root, "ann:web", ["web", "wheel"]).groups == (10,)
+    with pytest.raises(InvalidInput, match="group 'dialout' does not exist in the container"):
+        resolve(root, "ann", ["dialout"])
+
+
 @pytest.mark.parametrize(
     "text",
     ["bob", "garbage", "minus", "huge", "-1", "4294967295", "²", "ann:", "ann:ghost", "1:-1"],

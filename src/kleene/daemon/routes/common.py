@@ -6,10 +6,11 @@ from typing import Annotated
 
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import PathParameter, SkipValidation
+from litestar.params import PathParameter, QueryParameter, SkipValidation
 
 from kleene.daemon.facade import EngineFacade
 from kleene.schemas.common import ErrorResponse
+from kleene.schemas.filters import KEYS, Kind
 
 Engine = NamedDependency[SkipValidation[EngineFacade]]
 # How a route takes the engine: it is injected by its name, ``engine``.
@@ -23,6 +24,17 @@ ImageRef = Annotated[
 NetworkRef = Annotated[
     str, PathParameter(description="Name, id or unique beginning of the id of a network.")
 ]
+
+
+def filters_of(kind: Kind) -> QueryParameter:
+    """The query parameter of the filters of a list: it may be given several times."""
+    return QueryParameter(
+        name="filter",
+        description=f"KEY=VALUE, for what is wanted; keys are {', '.join(KEYS[kind])}."
+        " Of one key any must fit, of label all, of several keys each.",
+    )
+
+
 VolumeName = Annotated[str, PathParameter(description="Name of a volume.")]
 
 _MEANING = {

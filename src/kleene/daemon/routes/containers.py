@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar import Router, delete, get, post
 from litestar.params import JSONBody, QueryParameter
 
-from kleene.daemon.routes.common import ContainerRef, Engine, errors
+from kleene.daemon.routes.common import ContainerRef, Engine, errors, filters_of
 from kleene.schemas.common import IdResponse
 from kleene.schemas.containers import (
     ContainerConfig,
@@ -28,15 +28,16 @@ async def create(engine: Engine, data: JSONBody[ContainerConfig]) -> IdResponse:
     return IdResponse(await engine.containers.create(data))
 
 
-@get("/list", operation_id="Container.List", summary="container list", responses=errors())
+@get("/list", operation_id="Container.List", summary="container list", responses=errors(404))
 async def list_(
     engine: Engine,
     all: Annotated[  # noqa: A002 - the documented name
         bool, QueryParameter(description="List the containers that do not run, too.")
     ] = False,
+    filters: Annotated[list[str] | None, filters_of("container")] = None,
 ) -> list[ContainerSummary]:
-    """List the running containers, or all."""
-    return await engine.containers.list(all)
+    """List the running containers, or all; of these, those that fit the filters."""
+    return await engine.lists.containers(filters or (), every=all)
 
 
 @post(

@@ -14,16 +14,18 @@ from litestar import Router, delete, get, post
 from litestar.params import QueryParameter
 
 from kleene.daemon.paths import unfold
-from kleene.daemon.routes.common import Engine, ImageRef, errors
+from kleene.daemon.routes.common import Engine, ImageRef, errors, filters_of
 from kleene.schemas.common import IdResponse
 from kleene.schemas.history import Blame, HistoryStep, StateChange
 from kleene.schemas.images import Image
 
 
-@get("/list", operation_id="Image.List", summary="image list", responses=errors())
-async def list_(engine: Engine) -> list[Image]:
-    """List all images, those without a tag too."""
-    return await engine.images.list()
+@get("/list", operation_id="Image.List", summary="image list", responses=errors(404))
+async def list_(
+    engine: Engine, filters: Annotated[list[str] | None, filters_of("image")] = None
+) -> list[Image]:
+    """List the images, those without a tag too."""
+    return await engine.lists.images(filters or ())
 
 
 @get(

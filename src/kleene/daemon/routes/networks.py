@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from litestar import Router, delete, get, post
 from litestar.params import JSONBody
 
-from kleene.daemon.routes.common import ContainerRef, Engine, NetworkRef, errors
+from kleene.daemon.routes.common import ContainerRef, Engine, NetworkRef, errors, filters_of
 from kleene.schemas.common import IdResponse
 from kleene.schemas.networks import EndPointConfig, Network, NetworkConfig, NetworkInspect
 
@@ -17,9 +19,11 @@ async def create(engine: Engine, data: JSONBody[NetworkConfig]) -> IdResponse:
 
 
 @get("/list", operation_id="Network.List", summary="network list", responses=errors())
-async def list_(engine: Engine) -> list[Network]:
-    """List all networks."""
-    return await engine.networks.list()
+async def list_(
+    engine: Engine, filters: Annotated[list[str] | None, filters_of("network")] = None
+) -> list[Network]:
+    """List the networks."""
+    return await engine.lists.networks(filters or ())
 
 
 @get(

@@ -7,7 +7,7 @@ from typing import Annotated
 from litestar import Router, delete, get, post
 from litestar.params import JSONBody, PathParameter
 
-from kleene.daemon.routes.common import Engine, errors
+from kleene.daemon.routes.common import Engine, errors, filters_of
 from kleene.schemas.common import IdResponse
 from kleene.schemas.secrets import Config, ConfigInspect, Secret, StoredFileConfig
 
@@ -26,10 +26,12 @@ async def create_secret(engine: Engine, data: JSONBody[StoredFileConfig]) -> IdR
     return IdResponse(await engine.secrets.create(data))
 
 
-@get("/secrets/list", operation_id="Secret.List", summary="secret list", responses=errors())
-async def list_secrets(engine: Engine) -> list[Secret]:
-    """List all secrets, without their content."""
-    return await engine.secrets.list()
+@get("/secrets/list", operation_id="Secret.List", summary="secret list", responses=errors(404))
+async def list_secrets(
+    engine: Engine, filters: Annotated[list[str] | None, filters_of("secret")] = None
+) -> list[Secret]:
+    """List the secrets, without their content."""
+    return await engine.lists.secrets(filters or ())
 
 
 @get(
@@ -66,10 +68,12 @@ async def create_config(engine: Engine, data: JSONBody[StoredFileConfig]) -> IdR
     return IdResponse(await engine.configs.create(data))
 
 
-@get("/configs/list", operation_id="Config.List", summary="config list", responses=errors())
-async def list_configs(engine: Engine) -> list[Config]:
-    """List all configs."""
-    return await engine.configs.list()
+@get("/configs/list", operation_id="Config.List", summary="config list", responses=errors(404))
+async def list_configs(
+    engine: Engine, filters: Annotated[list[str] | None, filters_of("config")] = None
+) -> list[Config]:
+    """List the configs."""
+    return await engine.lists.configs(filters or ())
 
 
 @get(

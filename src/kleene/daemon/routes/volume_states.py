@@ -9,7 +9,7 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 from litestar.response import Stream
 
 from kleene.daemon.bodies import pieces
-from kleene.daemon.routes.common import Engine, VolumeName, errors
+from kleene.daemon.routes.common import Engine, VolumeName, errors, filters_of
 from kleene.schemas.common import IdResponse
 from kleene.schemas.volumes import (
     VolumeCloneConfig,
@@ -43,9 +43,13 @@ async def update(
     summary="volume snapshots",
     responses=errors(404),
 )
-async def snapshots(engine: Engine, volume_name: VolumeName) -> list[VolumeSnapshot]:
+async def snapshots(
+    engine: Engine,
+    volume_name: VolumeName,
+    filters: Annotated[list[str] | None, filters_of("snapshot")] = None,
+) -> list[VolumeSnapshot]:
     """List the snapshots of a volume, oldest first."""
-    return await engine.volume_states.snapshots(volume_name)
+    return await engine.lists.snapshots(volume_name, filters or ())
 
 
 @post(

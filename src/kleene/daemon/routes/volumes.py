@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from litestar import Router, delete, get, post
 from litestar.params import JSONBody
 
-from kleene.daemon.routes.common import Engine, VolumeName, errors
+from kleene.daemon.routes.common import Engine, VolumeName, errors, filters_of
 from kleene.schemas.common import IdResponse
 from kleene.schemas.volumes import Volume, VolumeConfig, VolumeInspect
 
@@ -16,10 +18,12 @@ async def create(engine: Engine, data: JSONBody[VolumeConfig]) -> IdResponse:
     return IdResponse(await engine.volumes.create(data))
 
 
-@get("/list", operation_id="Volume.List", summary="volume list", responses=errors())
-async def list_(engine: Engine) -> list[Volume]:
-    """List all volumes."""
-    return await engine.volumes.list()
+@get("/list", operation_id="Volume.List", summary="volume list", responses=errors(404))
+async def list_(
+    engine: Engine, filters: Annotated[list[str] | None, filters_of("volume")] = None
+) -> list[Volume]:
+    """List the volumes."""
+    return await engine.lists.volumes(filters or ())
 
 
 @get(
