@@ -15,7 +15,7 @@ import msgspec
 from kleene.build.signals import signal_name
 from kleene.errors import Conflict, InvalidInput
 from kleene.metadata.containers import ContainerRecord
-from kleene.runtime.driver import Device, Limits, Options, Rlimit, Tmpfs
+from kleene.runtime.options import Device, Limits, Options, Rlimit, Tmpfs
 from kleene.runtime.privileges import capability_names
 from kleene.runtime.sysctls import is_of_network
 from kleene.schemas.containers import NetworkDriver

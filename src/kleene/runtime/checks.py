@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kleene.runtime import devices, limits, privileges, sysctls
 from kleene.runtime.cgroups import Cgroups
-from kleene.runtime.driver import Options
 from kleene.runtime.oci_spec import Host
+from kleene.runtime.options import Options
 
 
 def check_options(options: Options, host: Host, groups: Cgroups) -> None:

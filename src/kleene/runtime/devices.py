@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kleene.errors import InvalidInput
-from kleene.runtime.driver import Device, Options
+from kleene.runtime.options import Device, Options
 
 Json = dict[str, Any]
 

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kleene.host import inroot
-from kleene.runtime.driver import NO_OPTIONS, Options
 from kleene.runtime.oci_spec import EtcFile
+from kleene.runtime.options import NO_OPTIONS, Options
 
 _FALLBACK = ("1.1.1.1", "8.8.8.8")
 _UPSTREAM = Path("/run/systemd/resolve/resolv.conf")  # systemd-resolved.service(8)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kleene.errors import InvalidInput
-from kleene.runtime.driver import Limits
+from kleene.runtime.options import Limits
 
 PERIOD = 100_000
 """Microseconds in which a container may run for ``cpus`` times as long; the kernel's default."""

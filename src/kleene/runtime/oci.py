@@ -40,9 +40,7 @@ from kleene.runtime.attach import Attachment
 from kleene.runtime.calls import Calls
 from kleene.runtime.driver import (
     ContainerSpec,
-    Limits,
     LogBounds,
-    Options,
     ProcessInfo,
     ProcessSpec,
     ResourceUsage,
@@ -51,6 +49,7 @@ from kleene.runtime.driver import (
 )
 from kleene.runtime.kept import KeptProcess
 from kleene.runtime.logs import ContainerLog
+from kleene.runtime.options import Limits, Options
 from kleene.runtime.records import Record, State, store
 from kleene.runtime.rotation import Rotation
 from kleene.runtime.step import Pipes, StepProcess

@@ -14,17 +14,9 @@ from typing import Any, Literal
 
 from kleene.runtime import limits, privileges, seccomp
 from kleene.runtime.devices import NOTHING, Given
-from kleene.runtime.driver import (
-    NO_OPTIONS,
-    ContainerSpec,
-    Mount,
-    Network,
-    Options,
-    ProcessSpec,
-    Rlimit,
-    Tmpfs,
-)
+from kleene.runtime.driver import ContainerSpec, Mount, Network, ProcessSpec
 from kleene.runtime.jail_params import Adjustments
+from kleene.runtime.options import NO_OPTIONS, Options, Rlimit, Tmpfs
 from kleene.runtime.users import Identity
 
 Json = dict[str, Any]

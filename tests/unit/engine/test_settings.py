@@ -8,7 +8,7 @@ import pytest
 
 from kleene.engine import settings
 from kleene.errors import Conflict, InvalidInput
-from kleene.runtime.driver import Device
+from kleene.runtime.options import Device
 from kleene.schemas.images import ImageSettings
 from kleene.schemas.settings import (
     ContainerSettings,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from kleene.runtime.driver import Options
 from kleene.runtime.etcfiles import (
     hosts,
     make_mountpoints,
@@ -15,6 +14,7 @@ from kleene.runtime.etcfiles import (
     with_options,
     write,
 )
+from kleene.runtime.options import Options
 
 LOCAL = "search lan\nnameserver 127.0.0.53\noptions edns0\n"
 

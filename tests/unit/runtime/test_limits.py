@@ -9,7 +9,7 @@ import pytest
 from kleene.errors import InvalidInput
 from kleene.runtime import limits, privileges
 from kleene.runtime.cgroups import Cgroups, find
-from kleene.runtime.driver import Limits, Rlimit
+from kleene.runtime.options import Limits, Rlimit
 from tests.unit.runtime.test_cgroups import HYBRID
 
 MIB = 1024 * 1024

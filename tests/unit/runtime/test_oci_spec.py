@@ -12,9 +12,10 @@ import pytest
 
 from kleene.errors import InvalidInput
 from kleene.runtime import devices, sysctls
-from kleene.runtime.driver import ContainerSpec, Device, Mount, Network, Options, ProcessSpec
+from kleene.runtime.driver import ContainerSpec, Mount, Network, ProcessSpec
 from kleene.runtime.jail_params import Adjustments, adjustments
 from kleene.runtime.oci_spec import EtcFile, Host, capabilities, container, process, rlimits
+from kleene.runtime.options import Device, Options
 from kleene.runtime.programs import permitted_capabilities
 from kleene.runtime.users import Identity
 
