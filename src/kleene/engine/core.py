@@ -30,6 +30,7 @@ class Core:
 
     Attributes:
         health: how the containers are that are up and have a health check, by their ids.
+        frozen: ids of snapshots that are in use for a moment; see :mod:`kleene.engine.frozen`.
     """
 
     def __init__(self, platform: Platform, database: Database) -> None:
@@ -44,6 +45,7 @@ class Core:
         self.locks = KeyedLocks()
         self.events = Events()
         self.health: dict[str, Health] = {}
+        self.frozen: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def background(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:

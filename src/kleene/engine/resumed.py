@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from kleene import names
 from kleene.build.resuming import Resumption
 from kleene.engine import lookup
 from kleene.engine.core import Core
+from kleene.engine.frozen import frozen
 from kleene.errors import InvalidInput, NotFound
 from kleene.metadata.containers import ContainerRecord
-from kleene.storage.driver import Snapshot
 
 
 def find(core: Core, name: str) -> Resumption:
@@ -54,10 +53,5 @@ async def clone(core: Core, container_id: str, dataset: str) -> None:
         raise NotFound(
             f"no such container: '{container_id}'", hint="list what there is: klee lsc -a"
         )
-    storage = core.platform.storage
-    frozen = Snapshot(record.dataset, names.new_id())
-    await storage.snapshot(frozen)
-    try:
-        await storage.clone(frozen, dataset)
-    finally:
-        await storage.destroy_snapshot(frozen)
+    async with frozen(core, record.dataset) as present:
+        await core.platform.storage.clone(present, dataset)

@@ -221,7 +221,8 @@ class Space:
 
     async def finish(self) -> None:
         """Destroy the snapshots that are doomed: also those that an earlier daemon left."""
-        for snapshot, dataset in self._store.doomed():
+        doomed = [each for each in self._store.doomed() if each[0] not in self._core.frozen]
+        for snapshot, dataset in doomed:
             await self._core.platform.storage.destroy_snapshot(Snapshot(dataset, snapshot))
             self._store.gone(snapshot)
 

@@ -16,6 +16,7 @@ from kleene.build.changes import changed
 from kleene.build.config import ImageConfig
 from kleene.engine import lookup, making
 from kleene.engine.core import Core
+from kleene.engine.frozen import frozen
 from kleene.errors import NotFound
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.images import ImageRecord, InstructionRecord, SnapshotRecord
@@ -53,14 +54,11 @@ class States:
 
     @contextlib.asynccontextmanager
     async def _frozen(self, record: ContainerRecord) -> AsyncIterator[Snapshot]:
-        """A container's present state. What a crash leaves of it goes with the container."""
-        present = Snapshot(record.dataset, names.new_id())
-        async with self._core.locks.hold(f"container/{record.id}"):
-            await self._storage.snapshot(present)
-        try:
+        """A container's present state."""
+        async with contextlib.AsyncExitStack() as stack:
+            async with self._core.locks.hold(f"container/{record.id}"):
+                present = await stack.enter_async_context(frozen(self._core, record.dataset))
             yield present
-        finally:
-            await self._storage.destroy_snapshot(present)
 
     async def commit(self, reference: str, config: CommitConfig) -> str:
         """Make an image of a container's files; its id. Volumes are not part of it.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kleene import names
 from kleene.engine.core import Core, log, now
+from kleene.engine.frozen import frozen
 from kleene.engine.volumes import Volumes
 from kleene.errors import Conflict, HostUnavailable, NotFound
 from kleene.host.threads import in_thread
@@ -135,12 +136,8 @@ class VolumeStates:
             found = self._find(name, snapshot)
             yield Snapshot(found.dataset, found.id)
             return
-        present = Snapshot(self._volumes.get(name).dataset, names.new_id())
-        await self._storage.snapshot(present)
-        try:
+        async with frozen(self._core, self._volumes.get(name).dataset) as present:
             yield present
-        finally:
-            await self._storage.destroy_snapshot(present)
 
     @contextlib.asynccontextmanager
     async def copy(self, name: str, snapshot: str) -> AsyncIterator[Path]:

@@ -54,6 +54,12 @@ class SpaceStore:
             )
             self._database.execute("DELETE FROM snapshots WHERE id = ?", [snapshot])
 
+    def doom_early(self, snapshot: str, dataset: str) -> None:
+        """Write down a snapshot that is yet to be taken, and will be destroyed soon."""
+        self._database.execute(
+            "INSERT INTO doomed_snapshots (id, dataset) VALUES (?, ?)", [snapshot, dataset]
+        )
+
     def doomed(self) -> list[tuple[str, str]]:
         """The doomed snapshots: their ids and datasets."""
         rows = self._database.query("SELECT id, dataset FROM doomed_snapshots ORDER BY rowid")
