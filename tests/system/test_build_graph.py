@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,6 +155,13 @@ def test_a_build_goes_on_after_the_dockerfile_was_fixed(
     daemon.klee("rmi", "bad:failed")
 
 
+def _history(daemon: Daemon, image: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        daemon.klee("image", "history", image, "--format", "json").stdout
+    )
+    return found
+
+
 def test_a_build_goes_on_from_a_container_that_was_fixed(
     build: Build, context: Path, run: Callable[..., str], daemon: Daemon
 ) -> None:
@@ -171,6 +179,24 @@ def test_a_build_goes_on_from_a_container_that_was_fixed(
     # From what the failed step has left: it is taken once more.
     kept = daemon.klee("image", "inspect", "bad:failed").stdout
     assert "half" not in kept
+    (last,) = (step for step in _history(daemon, "bad:failed") if step["failed"])
+    half = f"bad:failed@{last['snapshot']}"
+    fixed = BROKEN.replace("echo half >half; test -e /fixed", "test -e /fixed")
+    (context / "data").write_text("new")
+    refused = build(BROKEN.replace("who=me", "who=you"), "--resume", half, check=False)
+    assert "step 4 of 'bad:failed@" in refused.stderr
+    assert "is written otherwise now" in refused.stderr
+    again = fixed.replace("test -e /fixed", "test -e half && echo again >>half")
+    told = steps(build(again, "--resume", half))
+    assert told[-2:] == again.splitlines()[4:]  # taken, and not from the cache
+    assert run("cat", "/data", "/srv/half") == "oldhalf\nagain\nme\n"
+    # No other build gets any of it, though it is written the same.
+    (context / "data").write_text("old")
+    other = build(again, check=False)
+    assert other.status == 1
+    assert "/srv/half" not in run("ls", "/srv", image="bad:failed")
+    told = steps(build(again, "--resume", half))
+    assert told[-2:] == again.splitlines()[4:]  # taken, and not from the cache
     daemon.klee("rmi", "bad:failed")
     absent = build(BROKEN, "--resume", "absent", check=False)
     assert "no such image: 'absent:latest'" in absent.stderr

@@ -385,6 +385,33 @@ def test_every_miss_is_explained(build: Build, context: Path) -> None:
     assert reasons("--no-cache") == ["--> not cached: the cache was not asked"] * 3
 
 
+def test_files_of_stages_and_images_that_changed_are_named(build: Build) -> None:
+    def reasons(content: str, mode: str) -> list[str]:
+        text = (
+            f"FROM tiny AS maker\nRUN mkdir /out && echo {content} >/out/a && echo b >/out/b "
+            f"&& chmod {mode} /out/b\nFROM tiny\nCOPY --from=maker /out /out\n"
+            "RUN --mount=from=maker,source=/out,target=/m true\n"
+        )
+        told = build(text, "--explain").stdout.splitlines()
+        return [line for line in told if line.startswith("--> not cached: the files")]
+
+    build("FROM tiny\nRUN echo one >/file\n", tag="origin")
+    copy = "FROM tiny\nCOPY --from=origin /file /etc/group /\n"
+    build(copy)
+    reasons("one", "0644")
+    assert reasons("two", "0600") == [
+        "--> not cached: the files changed: 'out/a' (content) and 'out/b' (mode)"
+    ]
+    build("FROM tiny\nRUN echo two >/file && chown 5:6 /file\n", tag="origin")
+    told = build(copy, "--explain").stdout
+    assert "--> not cached: the files changed: 'file' (owner, content)" in told
+    mount = "FROM tiny\nRUN --mount=from=origin,target=/m true\n"
+    build(mount)
+    build("FROM tiny\nRUN echo three >/file\n", tag="origin")
+    told = build(mount, "--explain").stdout
+    assert "--> not cached: the files in the mounts changed" in told
+
+
 # --- Failed steps
 
 

@@ -248,8 +248,18 @@ def test_what_was_not_given_is_an_error_with_its_place(build: Build, secret: Pat
             "known are",
         ),
         ("RUN --mount=source=absent,target=/x true", (), ":2:13: 'absent' is not in", ""),
-        ("RUN --mount=target=/etc/passwd true", (), "'/etc/passwd' cannot be mounted on", ""),
-        ("RUN --mount=target=/a --mount=type=tmpfs,target=/a/b true", (), "read-only mount", ""),
+        (
+            "RUN --mount=type=tmpfs,target=/ok \\\n  --mount=target=/etc/passwd true",
+            (),
+            "Dockerfile:3:11: '/etc/passwd' cannot be mounted on",
+            "another target",
+        ),
+        (
+            "RUN --mount=target=/a --mount=type=tmpfs,target=/a/b true",
+            (),
+            "Dockerfile:2:31: '/a/b' cannot be mounted on: it is missing, and lies in a read-only mount",
+            "write rw",
+        ),
         ("RUN --network=host true", ("-l", "disabled"), "not allowed", "--allow network.host"),
         ("RUN --security=insecure true", (), "not allowed", "--allow security.insecure"),
     ):

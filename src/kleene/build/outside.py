@@ -61,13 +61,8 @@ class Origins(Protocol):
         sources: tuple[str, ...],
         pivots: tuple[int, ...] = (),
         exclude: tuple[str, ...] = (),
-        taken: Selection | None = None,
     ) -> str:
-        """:meth:`Selection.digest` of what these sources take; ``name``: what the user calls the snapshot.
-
-        Args:
-            taken: the selection, if there is one already.
-        """
+        """:meth:`Selection.digest` of what these sources take; ``name``: what the user calls the snapshot."""
         ...
 
     async def select(

@@ -32,7 +32,7 @@ def inputs(
     Args:
         step: that changes files; ``None`` for directories alone.
         directories: that WORKDIR named since the state before.
-        digest: of what is copied.
+        digest: of what is copied or, for RUN, of the files in its mounts.
     """
     found = {"the working directories": _short("".join(d.canonical() for d in directories))}
     found["the options of the build container"] = _short(environment)
@@ -46,12 +46,24 @@ def inputs(
                 for name, _, value in pairs
                 if name not in step.proxies
             }
+            found |= _of_mounts(step, digest)
         case CopyStep():
             found["the instruction"] = _short(step.canonical())
             what = (
                 "the files" if not isinstance(step, AddStep) else "the files or what the server has"
             )
             found[what] = _short(digest or "")
+    return found
+
+
+def _of_mounts(step: RunStep, digest: str | None) -> Inputs:
+    found = {}
+    if step.mounts:
+        found["the mounts"] = _short(repr([mount.canonical() for mount in step.mounts]))
+    if digest is not None:
+        found["the files in the mounts"] = _short(digest)
+    if step.network != "default" or step.insecure:
+        found["the network or the security"] = f"{step.network} {step.insecure}"
     return found
 
 

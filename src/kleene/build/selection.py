@@ -90,7 +90,9 @@ class Selection:
         return await in_thread(self._digest)
 
     async def manifest(self) -> bytes:
-        """What is taken, file by file (``build.manifests``), once :meth:`digest` has been asked for."""
+        """What is taken, file by file (``build.manifests``)."""
+        if not self._contents:  # the digest was known, and nobody has asked for it
+            await self.digest()
 
         def work(stop: Stop) -> bytes:
             entries = (entry for source in self.sources for entry in source.entries)
@@ -138,8 +140,7 @@ class Selection:
         await in_thread(work)
 
     def _digest(self, stop: Stop) -> str:
-        total = hashlib.sha256()
-        self._contents.clear()
+        total, contents = hashlib.sha256(), list[bytes]()
         for source in self.sources:
             name = b"" if source.is_directory else os.fsencode(source.name)
             if source.placed:
@@ -147,15 +148,16 @@ class Selection:
             total.update(b"%d %d\n%b" % (source.is_directory, len(name), name))
             entries = stop.watched(source.entries)
             try:
-                total.update(self._tree_digest(source.path, entries))
+                total.update(self._tree_digest(source.path, entries, contents))
             except OSError as error:
                 raise oserrors.explain(error, f"'{source.path}' cannot be read") from error
+        self._contents[:] = contents  # at once: two stages may take the same
         return total.hexdigest()
 
-    def _tree_digest(self, path: str, entries: Iterator[Entry]) -> bytes:
+    def _tree_digest(self, path: str, entries: Iterator[Entry], contents: list[bytes]) -> bytes:
         with contextlib.closing(Files(self.root)) as files:
-            digest, contents = tree_digest(files, path, entries, self.digests, owners=self.owners)
-        self._contents.extend(contents)
+            digest, found = tree_digest(files, path, entries, self.digests, owners=self.owners)
+        contents.extend(found)
         return digest
 
     def _copy(

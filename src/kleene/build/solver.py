@@ -279,13 +279,13 @@ class Solver:
         self,
         step: Step | None,
         work: Callable[[], Awaitable[None]],
-        taken: Selection | None = None,
+        taken: Callable[[], Awaitable[Selection]] | None = None,
         find_key: Callable[[], Awaitable[None]] | None = None,
     ) -> Made:
         """Find the state that bears the key, or make it.
 
         Args:
-            taken: what it takes from the context.
+            taken: the files that it takes.
             find_key: finds the key by reading what ``work`` copies. Where the cache cannot have the state
                 anyway, it comes after the work, which has read it all then.
         """
@@ -310,7 +310,7 @@ class Solver:
             await self._keep_half_changed()
             raise
         inputs = reasons.inputs(step, directories, self._digest, self._shop.environment)
-        return await self._freeze(inputs, await taken.manifest() if taken else None)
+        return await self._freeze(inputs, await (await taken()).manifest() if taken else None)
 
     async def _keep_half_changed(self) -> None:
         """Freeze what the step that failed has left; no key leads to that state."""
@@ -402,7 +402,7 @@ class Solver:
                     async with self._shop.repositories.fetched(repo) as tree:
                         await adding.add_tree(root, step, tree)
 
-            return await self._made(step, work, taken, find_key)
+            return await self._made(step, work, _just(taken), find_key)
 
     async def _copy(self, step: CopyStep) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
@@ -414,24 +414,26 @@ class Solver:
         async def find_key() -> None:
             self._change_key(step, await taken.digest())
 
-        return await self._made(step, lambda: copying.copy(root, step, taken), taken, find_key)
+        return await self._made(
+            step, lambda: copying.copy(root, step, taken), _just(taken), find_key
+        )
 
     async def _copy_from(self, step: CopyStep, origin: int | str) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
         name = f"stage {origin}" if isinstance(origin, int) else origin
         files = (self._shop.states[origin], name, step.sources, step.pivots, step.exclude)
         origins = self._shop.origins
-        taken: Selection | None = None
+
+        async def select() -> Selection:
+            return await origins.select(*files)
 
         async def copy() -> None:
-            nonlocal taken
-            taken = await origins.select(*files)
-            await copying.copy(root, step, taken)
+            await copying.copy(root, step, await select())
 
         async def find_key() -> None:
-            self._change_key(step, await origins.digest(*files, taken))
+            self._change_key(step, await origins.digest(*files))
 
-        return await self._made(step, copy, find_key=find_key)
+        return await self._made(step, copy, select, find_key)
 
     async def _run(self, step: RunStep) -> None:
         spec = ProcessSpec(args=step.args, env=step.env, cwd=step.cwd, user=step.user)
@@ -444,6 +446,13 @@ class Solver:
                 f"the command '{' '.join(step.args)}' returned a non-zero code: {code}",
                 exit_code=code,
             )
+
+
+def _just(taken: Selection) -> Callable[[], Awaitable[Selection]]:
+    async def select() -> Selection:
+        return taken
+
+    return select
 
 
 def _check(fetched: RemoteFile, checksum: str) -> None:

@@ -45,7 +45,7 @@ _GLOB = str.maketrans({character: f"\\{character}" for character in "*?[\\"})
 class Prepared:
     """What one step is given."""
 
-    mounts: list[StepMount] = field(default_factory=list)
+    mounts: list[tuple[RunMount, StepMount]] = field(default_factory=list)
     env: list[str] = field(default_factory=list)
 
     def process(self, spec: ProcessSpec) -> ProcessSpec:
@@ -87,7 +87,7 @@ class BuildMounts(contextlib.AsyncExitStack):
         if mount.origin is not None and mount.source == ".":
             snapshot = states[mount.origin]
             return snapshot.key or snapshot.id
-        with self._placed(mount):
+        with self.placed(mount):
             if mount.origin is None:
                 return await (await self._of_context(mount)).digest()
             where = states[mount.origin], _name(mount.origin)
@@ -97,7 +97,7 @@ class BuildMounts(contextlib.AsyncExitStack):
         return await self._context.select((_literal(mount.source),))
 
     @contextlib.contextmanager
-    def _placed(self, mount: RunMount) -> Iterator[None]:
+    def placed(self, mount: RunMount) -> Iterator[None]:
         """Errors point to the mount."""
         try:
             yield
@@ -115,7 +115,7 @@ class BuildMounts(contextlib.AsyncExitStack):
             held = await self._hold(mounts, states, stack)
             prepared = Prepared()
             for mount in mounts:
-                with self._placed(mount):
+                with self.placed(mount):
                     await self._prepare(mount, states, held, prepared, stack)
             yield prepared
 
@@ -136,7 +136,7 @@ class BuildMounts(contextlib.AsyncExitStack):
                 async def fill(root: Path, mount: RunMount = mount) -> None:
                     await self._fill(root, mount, states)
 
-                with self._placed(mount):
+                with self.placed(mount):
                     by_key[key] = await stack.enter_async_context(
                         self._caches.held(mount, base, fill)
                     )
@@ -163,16 +163,16 @@ class BuildMounts(contextlib.AsyncExitStack):
         target, read_only = mount.target, mount.read_only
         match mount.kind:
             case "cache":
-                prepared.mounts.append(StepMount(target, held[mount], "/", read_only))
+                prepared.mounts.append((mount, StepMount(target, held[mount], "/", read_only)))
             case "tmpfs":
-                prepared.mounts.append(StepMount(target, size=mount.size))
+                prepared.mounts.append((mount, StepMount(target, size=mount.size)))
             case "secret":
                 self._prepare_secret(mount, prepared)
             case "ssh":
                 await self._prepare_agent(mount, prepared, stack)
             case "bind":
                 source, path = await self._files(mount, states, stack)
-                prepared.mounts.append(StepMount(target, source, path, read_only))
+                prepared.mounts.append((mount, StepMount(target, source, path, read_only)))
 
     def _prepare_secret(self, mount: RunMount, prepared: Prepared) -> None:
         data = self._secrets.get(mount.id)
@@ -187,7 +187,8 @@ class BuildMounts(contextlib.AsyncExitStack):
             prepared.env.append(f"{mount.env}={_text(mount.id, data)}")
         if mount.target:
             file = StepMount(mount.target, content=data, read_only=True)
-            prepared.mounts.append(replace(file, mode=mount.mode, uid=mount.uid, gid=mount.gid))
+            file = replace(file, mode=mount.mode, uid=mount.uid, gid=mount.gid)
+            prepared.mounts.append((mount, file))
 
     async def _prepare_agent(
         self, mount: RunMount, prepared: Prepared, stack: contextlib.AsyncExitStack
@@ -203,7 +204,7 @@ class BuildMounts(contextlib.AsyncExitStack):
         look = mount.mode, mount.uid, mount.gid
         run = self._core.platform.run
         directory = await stack.enter_async_context(forwarded(agent, run, *look))
-        prepared.mounts.append(StepMount(mount.target, directory, "agent"))
+        prepared.mounts.append((mount, StepMount(mount.target, directory, "agent")))
         if not any(entry.startswith("SSH_AUTH_SOCK=") for entry in prepared.env):
             prepared.env.append(f"SSH_AUTH_SOCK={mount.target}")
 

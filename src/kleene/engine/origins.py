@@ -20,7 +20,9 @@ from kleene.storage.driver import Snapshot
 
 _KEPT = 10_000
 
-Digests = dict[tuple[str, tuple[str, ...], tuple[int, ...], tuple[str, ...]], str]
+_Key = tuple[str, tuple[str, ...], tuple[int, ...], tuple[str, ...]]
+
+Digests = dict[_Key, str]
 """By snapshot, sources, and what ``--parents`` and ``--exclude`` make of these."""
 
 
@@ -32,6 +34,7 @@ class Origins(contextlib.AsyncExitStack):
         self._core = core
         self._digests = digests
         self._contexts: dict[str, Context] = {}
+        self._selected: dict[_Key, Selection] = {}
         self._lock = asyncio.Lock()
 
     async def digest(
@@ -41,12 +44,8 @@ class Origins(contextlib.AsyncExitStack):
         sources: tuple[str, ...],
         pivots: tuple[int, ...] = (),
         exclude: tuple[str, ...] = (),
-        taken: Selection | None = None,
     ) -> str:
         """The digest of what these sources take.
-
-        Args:
-            taken: the selection, if there is one already.
 
         Raises:
             InvalidInput: a source is not there.
@@ -55,7 +54,7 @@ class Origins(contextlib.AsyncExitStack):
         if key not in self._digests:
             if len(self._digests) >= _KEPT:
                 self._digests.clear()
-            taken = taken or await self.select(snapshot, name, sources, pivots, exclude)
+            taken = await self.select(snapshot, name, sources, pivots, exclude)
             self._digests[key] = await taken.digest()
         return self._digests[key]
 
@@ -68,9 +67,12 @@ class Origins(contextlib.AsyncExitStack):
         exclude: tuple[str, ...] = (),
     ) -> Selection:
         """What these sources take; ``name``: what the user calls the snapshot."""
-        async with self._lock:  # several stages may ask for the same
-            context = await self._context(snapshot, name)
-        return (await context.select(sources, pivots)).without(exclude)
+        key = snapshot.id, sources, pivots, exclude
+        if key not in self._selected:
+            async with self._lock:  # several stages may ask for the same
+                context = await self._context(snapshot, name)
+            self._selected[key] = (await context.select(sources, pivots)).without(exclude)
+        return self._selected[key]
 
     async def root(self, snapshot: SnapshotRecord, name: str) -> Path:
         """Where its files are on the host. Nobody may write to them."""

@@ -59,7 +59,11 @@ class StepContainers(contextlib.AsyncExitStack):
             return
         runtime = self._services.core.platform.runtime
         async with self._mounts.prepared(step.mounts, self._states) as prepared:
-            with runtime.mounted(await container.up(), prepared.mounts):
+            with contextlib.ExitStack() as stack:
+                up = await container.up()
+                for mount, made in prepared.mounts:
+                    with self._mounts.placed(mount):
+                        stack.enter_context(runtime.mounted(up, [made]))
                 yield await container.execute(prepared.process(spec))
 
     async def _container(self, step: RunStep) -> BuildContainer:

@@ -51,7 +51,7 @@ class SnapshotRecord:
         key: of the build cache.
         parent: key of the state before it.
         inputs: what it was made of besides; to tell why another is not the same.
-        manifest: digest of the list of files that it took from the context: :meth:`ImageStore.manifest`.
+        manifest: digest of the list of files that it took: :meth:`ImageStore.manifest`.
     """
 
     id: str
