@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -129,21 +130,22 @@ def build(session: Session, /, **options: Any) -> int:
     upload = session.uploads if options["upload"] is None else options["upload"]
     context = choose_context(options["path"], options["file"], upload=upload)
     view = _view(session, options)
-    granted = grants(options, os.environ, local=session.is_local)
-    config = build_config(options) | granted | context.config | {"ordered": view.in_order}
+    config = build_config(options) | context.config | {"ordered": view.in_order}
 
     def begin() -> Stream:
         if context.send is not None:
             config["upload"] = context.send(session.client, view.progress)
         return session.client.images.build(config)
 
-    try:
-        if options["check"]:
-            return _check(begin, as_json=options["form"] == "json")
-        return show_build(begin, view, options["tag"])
-    except KeyboardInterrupt:
-        print_error("the build was cancelled")
-        return _INTERRUPTED
+    with contextlib.ExitStack() as undo:
+        config |= grants(options, os.environ, undo, local=session.is_local)
+        try:
+            if options["check"]:
+                return _check(begin, as_json=options["form"] == "json")
+            return show_build(begin, view, options["tag"])
+        except KeyboardInterrupt:
+            print_error("the build was cancelled")
+            return _INTERRUPTED
 
 
 def _check(begin: Callable[[], Stream], *, as_json: bool) -> int:

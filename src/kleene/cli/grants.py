@@ -1,11 +1,13 @@
 """What the user grants a build: secrets, SSH agents, entitlements. Options of ``klee build``, read.
 
-A secret is read here and sent with the build; it is never printed.
+A secret is read here and sent with the build; it is never printed. A key stays here: what is lent is an
+agent.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -17,7 +19,7 @@ from kleene.errors import InvalidInput
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _SECRET_FORM = "write --secret id=NAME,src=FILE or --secret id=NAME,env=VARIABLE"
-_SSH_FORM = "write --ssh default or --ssh NAME=SOCKET"
+_SSH_FORM = "write --ssh default, --ssh NAME=SOCKET or --ssh NAME=KEY"
 _LARGEST = 500 * 1024  # bytes of a secret, as in BuildKit
 
 
@@ -33,8 +35,9 @@ def grant_options(function: _F) -> _F:
         click.option(
             "--ssh",
             multiple=True,
-            metavar="default|NAME[=SOCKET]",
-            help="Lend an SSH agent to RUN --mount=type=ssh and git; kleened must be local. Repeatable.",
+            metavar="default|NAME[=SOCKET|=KEY[,KEY]]",
+            help="Lend an SSH agent, or one with these keys, to RUN --mount=type=ssh and git; kleened must be"
+            " local. Repeatable.",
         ),
         click.option(
             "--secret",
@@ -48,11 +51,16 @@ def grant_options(function: _F) -> _F:
 
 
 def grants(
-    options: Mapping[str, Any], environ: Mapping[str, str], *, local: bool
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    undo: contextlib.ExitStack,
+    *,
+    local: bool,
 ) -> dict[str, Any]:
     """The fields of the ``ImageBuildConfig`` for these options.
 
     Args:
+        undo: ends the agents that are started for keys.
         local: whether the daemon is on this host.
 
     Raises:
@@ -65,7 +73,7 @@ def grants(
         )
     granted = {
         "secrets": dict(_secret(text, environ) for text in options["secret"]),
-        "ssh": dict(_agent(text, environ) for text in options["ssh"]),
+        "ssh": dict(_agent(text, environ, undo) for text in options["ssh"]),
         "allow": list(options["allow"]),
     }
     return {name: value for name, value in granted.items() if value}
@@ -115,7 +123,7 @@ def _of_file(path: str) -> bytes:
         ) from error
 
 
-def _agent(text: str, environ: Mapping[str, str]) -> tuple[str, str]:
+def _agent(text: str, environ: Mapping[str, str], undo: contextlib.ExitStack) -> tuple[str, str]:
     name, _, path = text.partition("=")
     path = path or environ.get("SSH_AUTH_SOCK", "")
     if not path:
@@ -124,17 +132,25 @@ def _agent(text: str, environ: Mapping[str, str]) -> tuple[str, str]:
         )
     if not name:
         raise InvalidInput(f"'--ssh {text}' cannot be understood", hint=_SSH_FORM)
-    path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib is dear
+    paths = [os.path.abspath(os.path.expanduser(each)) for each in path.split(",")]  # noqa: PTH100, PTH111
+    sockets = [each for each in paths if stat.S_ISSOCK(_mode(each))]
+    if not sockets:
+        from kleene.client.keyagent import serving
+
+        return name, undo.enter_context(serving(paths))
+    if len(paths) > 1:
+        raise InvalidInput(
+            f"'{sockets[0]}' is the socket of an SSH agent: nothing can stand beside it",
+            hint=_SSH_FORM,
+        )
+    return name, sockets[0]
+
+
+def _mode(path: str) -> int:
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
+        return os.stat(path).st_mode  # noqa: PTH116 - pathlib is dear
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise InvalidInput(
             f"SSH agent '{path}' cannot be used: {reason}", hint=_SSH_FORM
         ) from error
-    if not stat.S_ISSOCK(mode):
-        raise InvalidInput(
-            f"'{path}' is not the socket of an SSH agent",
-            hint=f"a key goes into an agent: ssh-add {path}",
-        )
-    return name, path

@@ -67,6 +67,7 @@ class Config:
         context_max_size: bytes of the largest build context that is uploaded or fetched.
         context_keep_size, context_keep_days: bytes of uploaded contexts that are kept, and for how many days
             after their last use.
+        ssh_known_hosts: file with the keys of the SSH servers that git may fetch from.
         pf_config_template_path, pf_config_path: the user's template and the generated file, for pf (FreeBSD).
         enable_logging: if not, only errors are logged.
         retention: what builds may leave behind.
@@ -85,6 +86,7 @@ class Config:
     context_max_size: int = 16 * 1024**3
     context_keep_size: int = 16 * 1024**3
     context_keep_days: int = 7
+    ssh_known_hosts: Path = Path("/etc/ssh/ssh_known_hosts")
     pf_config_template_path: Path = _ETC / "kleened" / "pf.conf.kleene"
     pf_config_path: Path = Path("/etc/pf.conf")
     enable_logging: bool = True
@@ -166,6 +168,7 @@ def _config(top: Mapping) -> Config:
         context_keep_days=top.convert(
             "context_keep_days", lambda v: _days(v.scalar()), default.context_keep_days
         ),
+        ssh_known_hosts=top.convert("ssh_known_hosts", _known_hosts, default.ssh_known_hosts),
         pf_config_template_path=top.convert(
             "pf_config_template_path", _path, default.pf_config_template_path
         ),
@@ -184,6 +187,13 @@ def _config(top: Mapping) -> Config:
     if config.storage == "zfs" and config.zfs_dataset is None:
         top.mistake("storage", "storage 'zfs' needs the key 'zfs_dataset'")
     return config
+
+
+def _known_hosts(value: Value) -> Path:
+    path = _path(value)
+    if any(character.isspace() or character in "\"'%" for character in str(path)):
+        raise InvalidInput("ssh takes no path with spaces, quotes or '%'", hint="choose another")
+    return path
 
 
 def _file_count(value: Value) -> int:

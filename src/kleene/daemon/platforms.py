@@ -122,6 +122,7 @@ async def _open(config: Config, storage_name: str, instance: str, run: Path) -> 
             kept=config.context_keep_size,
             age=config.context_keep_days * 86400,
         ),
+        known_hosts=config.ssh_known_hosts,
     )
 
 

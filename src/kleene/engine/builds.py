@@ -113,7 +113,7 @@ class Builds:
                 mounts=mounts,
                 repositories=Repositories(
                     self._core.platform.root / DIRECTORY,
-                    config.ssh.get("default"),
+                    self._contexts.ssh(config),
                     Bounds(limits.size, limits.entries),
                 ),
                 fetch=self._fetch,

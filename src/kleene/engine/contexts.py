@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from kleene.build.events import Emit, ProgressMade
 from kleene.contexts.kinds import is_remote
@@ -54,6 +55,11 @@ class Contexts:
                 where, limits = platform.root / "contexts", platform.contexts
                 self._made = await in_thread(lambda _: ContextStore(where, limits))
         return self._made
+
+    def ssh(self, config: ImageBuildConfig) -> git.Ssh:
+        """How git logs in where a build fetches from a repository: with the agent ``default``."""
+        agent = config.ssh.get("default")
+        return git.Ssh(None if agent is None else Path(agent), self._core.platform.known_hosts)
 
     async def offer(self, listed: bytes) -> ContextOffer:
         """Take the list of a context (``contexts.manifest``); what is missing of it.
@@ -124,7 +130,7 @@ class Contexts:
                 repository = giturl.parse(url)
                 await emit(ProgressMade(f"fetch {repository.shown}", 0))
                 bounds = Bounds(store.limits.size, store.limits.entries)
-                found = await git.fetch(repository, directory, bounds=bounds)
+                found = await git.fetch(repository, directory, ssh=self.ssh(config), bounds=bounds)
                 yield Place(str(found.path), repository.shown, given)
                 return
             text = await fetched(url, directory, store.limits, emit)

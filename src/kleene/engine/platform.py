@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kleene.engine.context_store import ContextLimits
+from kleene.host.git import KNOWN_HOSTS
 from kleene.network.driver import Firewall, LinkDriver
 from kleene.runtime.driver import RuntimeDriver
 from kleene.storage.driver import StorageDriver
@@ -21,6 +22,7 @@ class Platform:
         instance: 6 hex digits derived from ``root``: keeps what two daemons of one host make in the
             kernel (bridges, firewall tables, cgroups) apart.
         contexts: bounds of what clients upload.
+        known_hosts: file with the keys of SSH servers to trust.
         probed: for each driver that was tried, ``ok`` or why it cannot be used.
     """
 
@@ -33,3 +35,4 @@ class Platform:
     firewall: Firewall
     probed: dict[str, str] = field(default_factory=dict)
     contexts: ContextLimits = field(default_factory=ContextLimits)
+    known_hosts: Path = KNOWN_HOSTS

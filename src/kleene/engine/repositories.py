@@ -20,14 +20,14 @@ class Repositories:
 
     Args:
         directory: where they are kept meanwhile.
-        agent: socket of the SSH agent to use.
+        ssh: how git logs in.
         bounds: of each.
     """
 
-    def __init__(self, directory: Path, agent: str | None, bounds: Bounds) -> None:
+    def __init__(self, directory: Path, ssh: git.Ssh, bounds: Bounds) -> None:
         self._bounds = bounds
         self._directory = directory
-        self._agent = None if agent is None else Path(agent)
+        self._ssh = ssh
 
     async def commit(self, repository: GitUrl) -> str:
         """The commit that is meant now; the text itself if it is the beginning of a commit's id.
@@ -35,7 +35,7 @@ class Repositories:
         Raises:
             NotFound, Conflict, HostUnavailable: as :func:`git.resolve`.
         """
-        resolved = await git.resolve(repository, agent=self._agent)
+        resolved = await git.resolve(repository, ssh=self._ssh)
         return repository.ref if resolved is None else resolved.commit
 
     @contextlib.asynccontextmanager
@@ -48,7 +48,7 @@ class Repositories:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         into = Path(tempfile.mkdtemp(dir=self._directory))
         try:
-            found = await git.fetch(repository, into, agent=self._agent, bounds=self._bounds)
+            found = await git.fetch(repository, into, ssh=self._ssh, bounds=self._bounds)
             await asyncio.to_thread(into.chmod, 0o755)
             with await asyncio.to_thread(Context.of_image, found.path, repository.shown) as tree:
                 yield tree

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -57,8 +58,33 @@ _CONFIG = """\
 \tdetachedHead = false
 """
 _REMOTE = "kleene-source"  # not "origin", which would be that of every submodule too
-# A constant: git has a shell split it, and hands the host to it as an argument.
+# git has a shell split it, and hands the host to it as an argument.
 _SSH = "ssh -F /dev/null -oBatchMode=yes -oConnectTimeout=30 -oStrictHostKeyChecking=yes -oIdentityFile=none"
+
+KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """How git logs in.
+
+    Attributes:
+        agent: socket of the SSH agent to use; without one, no key is offered.
+        known_hosts: file with the keys of the servers to trust.
+    """
+
+    agent: Path | None = None
+    known_hosts: Path = KNOWN_HOSTS
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment that git needs for it."""
+        known = shlex.quote(f"-oGlobalKnownHostsFile={self.known_hosts}")
+        agent = {} if self.agent is None else {"SSH_AUTH_SOCK": str(self.agent)}
+        return {"GIT_SSH_COMMAND": f"{_SSH} {known}", **agent}
+
+
+_NO_AGENT = Ssh()
 
 
 @dataclass(frozen=True)
@@ -89,18 +115,15 @@ class Fetched:
     path: Path
 
 
-async def resolve(repository: GitUrl, *, agent: Path | None = None) -> Resolved | None:
+async def resolve(repository: GitUrl, *, ssh: Ssh = _NO_AGENT) -> Resolved | None:
     """Ask the server what the ref means; ``None`` if only a fetch can tell (part of a commit's id).
-
-    Args:
-        agent: socket of the SSH agent to use; without one, no key is offered.
 
     Raises:
         NotFound: the repository has no such ref.
         Conflict: it is not the commit that the URL's checksum names.
         HostUnavailable: git is missing, or the server cannot be reached or refuses.
     """
-    async with _Git.open(repository, agent) as git:
+    async with _Git.open(repository, ssh) as git:
         return await git.resolve()
 
 
@@ -109,7 +132,7 @@ async def fetch(
     into: Path,
     *,
     keep_git_dir: bool = False,
-    agent: Path | None = None,
+    ssh: Ssh = _NO_AGENT,
     bounds: Bounds = _BOUNDS,
 ) -> Fetched:
     """Check out a commit with its submodules.
@@ -117,7 +140,6 @@ async def fetch(
     Args:
         into: an empty directory that only the caller can reach.
         keep_git_dir: leave ``.git`` there. The URL's own wish goes first.
-        agent: socket of the SSH agent to use.
         bounds: of all that git writes: what it keeps for itself counts too.
 
     Raises:
@@ -125,7 +147,7 @@ async def fetch(
             in the repository, or the repository too large.
     """
     keep = keep_git_dir if repository.keep_git_dir is None else repository.keep_git_dir
-    async with _Git.open(repository, agent, bounds) as git:
+    async with _Git.open(repository, ssh, bounds) as git:
         commit = await git.check_out(into)
         await asyncio.to_thread(_tidy, into, repository, keep)
         return Fetched(commit, await asyncio.to_thread(_inside, into, repository))
@@ -134,7 +156,7 @@ async def fetch(
 class _Git:
     """git, for one repository, with a home of its own."""
 
-    def __init__(self, repository: GitUrl, home: Path, agent: Path | None, bounds: Bounds) -> None:
+    def __init__(self, repository: GitUrl, home: Path, ssh: Ssh, bounds: Bounds) -> None:
         self._repository = repository
         self._bounds = bounds
         self._env = {
@@ -147,23 +169,21 @@ class _Git:
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "false",
             "SSH_ASKPASS": "false",
-            "GIT_SSH_COMMAND": _SSH,
+            **ssh.env,
             **{name: os.environ[name] for name in _PROXIES if name in os.environ},
         }
-        if agent is not None:
-            self._env["SSH_AUTH_SOCK"] = str(agent)
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, repository: GitUrl, agent: Path | None, bounds: Bounds = _BOUNDS
+        cls, repository: GitUrl, ssh: Ssh, bounds: Bounds = _BOUNDS
     ) -> AsyncIterator[_Git]:
         with tempfile.TemporaryDirectory(prefix="kleene-git-") as name:
             home = Path(name)
             # Not on the command line, which every process of the host can read.
             url = repository.url.replace("\\", "\\\\").replace('"', '\\"')
             (home / "config").write_text(f'{_CONFIG}[remote "{_REMOTE}"]\n\turl = "{url}"\n')
-            yield cls(repository, home, agent, bounds)
+            yield cls(repository, home, ssh, bounds)
 
     async def resolve(self) -> Resolved | None:
         """See :func:`resolve`."""
@@ -265,7 +285,8 @@ class _Git:
             return HostUnavailable(
                 told,
                 hint="give the build your SSH agent with --ssh default; the server's key must be in"
-                " /etc/ssh/ssh_known_hosts on the daemon's host",
+                " /etc/ssh/ssh_known_hosts on the daemon's host, or where 'ssh_known_hosts' in its"
+                " configuration says",
                 details=text,
             )
         if "could not read Username" in said or "Authentication failed" in said:

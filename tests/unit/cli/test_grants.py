@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import socket
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ def read(
     environ: dict[str, str] | None = None, local: bool = True, **options: Any
 ) -> dict[str, Any]:
     defaults: dict[str, Any] = {"secret": (), "ssh": (), "allow": ()}
-    return grants(defaults | options, environ or {}, local=local)
+    with contextlib.ExitStack() as undo:
+        return grants(defaults | options, environ or {}, undo, local=local)
 
 
 def test_secrets_come_from_files_and_variables(tmp_path: Path) -> None:
