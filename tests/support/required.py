@@ -1,7 +1,8 @@
 """What a test needs of the host: missing, it skips the test, unless the environment calls it required.
 
 ``KLEENE_REQUIRED`` is a comma-separated list (``btrfs,zfs,nftables,oci,published-client,buildah,atheris,
-ssh``): a run that must prove these sets it, and a test that would have been skipped for want of one fails instead.
+ssh``). A run that must prove these sets it, and a test that would have been skipped for want of one
+fails instead.
 """
 
 from __future__ import annotations
