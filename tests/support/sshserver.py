@@ -99,7 +99,7 @@ def ssh_agent(directory: Path, *keys: Path) -> Iterator[Path]:
 
 def make_key(path: Path, kind: str = "ed25519", *, password: str = "", form: str = "") -> Path:
     """A new private key; ``form``: ``PEM`` for the old one."""
-    argv = ["ssh-keygen", "-q", "-t", kind, "-N", password, "-C", kind, "-f", path]
+    argv = ["ssh-keygen", "-q", "-t", kind, "-N", password, "-C", kind, "-f", str(path)]
     size = ["-b", "2048"] if kind == "rsa" else []
     subprocess.run([*argv, *size, *(["-m", form] if form else [])], check=True)
     return path
