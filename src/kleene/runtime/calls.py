@@ -23,11 +23,7 @@ _LEFTOVERS = (0.002, 0.02, 0.2, 2.0)  # seconds between looks at what a runtime 
 
 
 class Calls:
-    """Calls one runtime.
-
-    Attributes:
-        claimed: ids of processes that are the daemon's children, and whose exit status somebody waits for.
-    """
+    """Calls one runtime."""
 
     def __init__(self, runtime: Runtime, groups: Cgroups, *, forks: bool) -> None:
         """
@@ -38,7 +34,6 @@ class Calls:
         self._groups = groups
         self._forks = forks
         self._background: set[asyncio.Task[None]] = set()
-        self.claimed: set[int] = set()
 
     async def run(self, log: Path, *arguments: str) -> int:
         """Bring up a container; the exit status. See :meth:`execute`."""
@@ -78,15 +73,11 @@ class Calls:
         """See :meth:`kleene.runtime.cgroups.Cgroups.warm_up`; nobody waits for it."""
         self._in_background(self._groups.warm_up())
 
-    def reap_orphans(self) -> int:
-        """See :func:`kleene.runtime.pidfd.reap_orphans`."""
-        return pidfd.reap_orphans(self.claimed)
-
     async def _reap_leftovers(self) -> None:
         """Reap the process in which the runtime made a container: it ends just after the runtime."""
         for pause in _LEFTOVERS:
             await asyncio.sleep(pause)
-            if self.reap_orphans():
+            if pidfd.reap_helpers():
                 return
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -76,6 +76,7 @@ class OciDriver:
         self._rotation = Rotation()
         self._being_made = 0
         self._calls = Calls(self._runtime, groups, forks=found.name == "crun")
+        self._steps: set[int] = set()  # processes that wait for their exit status themselves
         self._alone: set[int] = set()  # sessions whose processes do not count
         self.tried = found.tried
 
@@ -233,7 +234,7 @@ class OciDriver:
         """Wait for a killed process; if it takes long, because of processes that nobody reaped."""
         end = asyncio.ensure_future(pidfd.ended(fd))
         while not (await asyncio.wait((end,), timeout=_REAPING))[0]:
-            self._calls.reap_orphans()
+            pidfd.reap_orphans(self._steps)
 
     # Execution instances
 
@@ -286,13 +287,13 @@ class OciDriver:
                 self._kill_since(container, before)
 
         def clean_up() -> None:
-            self._calls.claimed.discard(pid)
+            self._steps.discard(pid)
             if alone:
                 self._kill_session(container, session)
                 self._alone.discard(session)
             directories.remove()
 
-        self._calls.claimed.add(pid)
+        self._steps.add(pid)
         if alone:
             self._alone.add(session)
         return StepProcess(

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _START_TIME = (
@@ -113,18 +114,28 @@ def is_child(pid: int) -> bool:
     return True
 
 
-def reap_orphans(claimed: Container[int]) -> int:
-    """Reap ended processes that have become children of the daemon, unless they are claimed; how many.
+def reap_orphans(claimed: Container[int]) -> None:
+    """Reap ended processes of containers that have become children of the daemon, unless they are claimed.
 
-    Processes of containers come from a runtime or a keeper that was killed; the end of a container's init
-    waits for all of them (pid_namespaces(7)). Others were forked by a program that the daemon started, and
-    outlived it. The programs themselves lead a session each (:func:`kleene.host.process.spawn`), and are left
-    to whoever waits for them.
+    The end of a container's init waits for all of them (pid_namespaces(7)). They come from a runtime or a
+    keeper that was killed.
     """
-    found = [pid for pid in _children() if pid not in claimed and _is_orphan(Path(f"/proc/{pid}"))]
-    for pid in found:
+    for pid in _children():
+        if pid not in claimed and (ended := _ended_child(pid)) is not None and ended.inside:
+            reap(pid)
+
+
+def reap_helpers() -> bool:
+    """Reap processes that programs of the daemon's forked, and that outlived them; whether there were any.
+
+    The programs themselves lead a session each (:func:`kleene.host.process.spawn`), and are left to whoever
+    waits for them.
+    """
+    ended = [(pid, found) for pid in _children() if (found := _ended_child(pid)) is not None]
+    helpers = [pid for pid, found in ended if not found.inside and not found.leads]
+    for pid in helpers:
         reap(pid)
-    return len(found)
+    return bool(helpers)
 
 
 def _children() -> Iterator[int]:
@@ -136,16 +147,23 @@ def _children() -> Iterator[int]:
         yield from (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
 
 
-def _is_orphan(directory: Path) -> bool:
+class _Ended(NamedTuple):
+    """A child that has ended: ``inside`` a namespace of process ids of its own; ``leads`` its session."""
+
+    inside: bool
+    leads: bool
+
+
+def _ended_child(pid: int) -> _Ended | None:
     try:
-        lines = (directory / "status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return None
     fields = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
     if fields["PPid"] != [str(os.getpid())] or fields["State"][0] != "Z":
-        return False
+        return None
     # NSpid and NSsid have an id for each namespace, the daemon's first.
-    return len(fields["NSpid"]) > 1 or fields["NSsid"][0] != fields["NSpid"][0]
+    return _Ended(len(fields["NSpid"]) > 1, fields["NSsid"][0] == fields["NSpid"][0])
 
 
 def start_time(pid: int) -> int | None:
