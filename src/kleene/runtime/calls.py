@@ -19,7 +19,7 @@ from kleene.runtime.cgroups import Cgroups
 from kleene.runtime.conmon import Runtime
 
 _TIMEOUT = 60.0  # seconds for the runtime to bring up a container or a process
-_LEFTOVERS = (0.002, 0.02, 0.2, 2.0)  # seconds between looks at what a runtime left behind
+_PAUSES = (0.002, 0.02, 0.2, 2.0)  # seconds between looks for processes that the runtime left
 
 
 class Calls:
@@ -33,6 +33,7 @@ class Calls:
         self._runtime = runtime
         self._groups = groups
         self._forks = forks
+        self._left = 0  # helpers that end soon, one a container
         self._background: set[asyncio.Task[None]] = set()
 
     async def run(self, log: Path, *arguments: str) -> int:
@@ -41,7 +42,8 @@ class Calls:
             return await self.execute(log, *arguments)
         finally:
             if self._forks:
-                self._in_background(self._reap_leftovers())
+                self._left += 1
+                self._in_background(self._reap_helpers())
 
     async def execute(
         self,
@@ -73,12 +75,14 @@ class Calls:
         """See :meth:`kleene.runtime.cgroups.Cgroups.warm_up`; nobody waits for it."""
         self._in_background(self._groups.warm_up())
 
-    async def _reap_leftovers(self) -> None:
-        """Reap the process in which the runtime made a container: it ends just after the runtime."""
-        for pause in _LEFTOVERS:
+    async def _reap_helpers(self) -> None:
+        """Reap the processes in which the runtime made containers: they end just after the runtime."""
+        for pause in _PAUSES:
             await asyncio.sleep(pause)
-            if pidfd.reap_helpers():
+            self._left = max(self._left - pidfd.reap_helpers(), 0)
+            if self._left == 0:
                 return
+        self._left = 0  # a call that failed may have left none
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

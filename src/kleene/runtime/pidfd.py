@@ -125,8 +125,8 @@ def reap_orphans(claimed: Container[int]) -> None:
             reap(pid)
 
 
-def reap_helpers() -> bool:
-    """Reap processes that programs of the daemon's forked, and that outlived them; whether there were any.
+def reap_helpers() -> int:
+    """Reap processes that programs of the daemon's forked, and that outlived them; how many.
 
     The programs themselves lead a session each (:func:`kleene.host.process.spawn`), and are left to whoever
     waits for them.
@@ -135,7 +135,7 @@ def reap_helpers() -> bool:
     helpers = [pid for pid, found in ended if not found.inside and not found.leads]
     for pid in helpers:
         reap(pid)
-    return bool(helpers)
+    return len(helpers)
 
 
 def _children() -> Iterator[int]:
