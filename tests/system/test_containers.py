@@ -229,6 +229,10 @@ def test_a_container_that_nothing_is_started_in_goes_down_again(daemon: Daemon) 
     created = JsonClient(f"http://{daemon.socket}").containers.create(config)
     try:
         wait_until(lambda: created in daemon.klee("lsc", "-q").stdout, "it is not brought up")
+        # What the documented API takes where nothing is said.
+        assert (
+            json.loads(daemon.klee("isc", created).stdout)["container"]["network_driver"] == "ipnet"
+        )
         wait_until(lambda: created not in daemon.klee("lsc", "-q").stdout, "it stays up")
     finally:
         daemon.klee("rmc", "-f", created)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kleene.cli.command import Misused
 from kleene.cli.settings_options import file_variables, settings_config
-from kleene.errors import InvalidInput
 from kleene.schemas.constants import AUTO
 
 _PORT_FORM = "write HOST[:CONTAINER][/tcp|udp] or INTERFACE:HOST:CONTAINER[/tcp|udp]"
@@ -21,14 +21,14 @@ def container_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> 
     """The ``ContainerConfig`` of what ``options.container_options`` took.
 
     Raises:
-        InvalidInput: a mount, port or address cannot be understood.
+        Misused: a mount, port or address cannot be understood.
     """
     network = options.get("network")
     if network is None and (options.get("ip") or options.get("ip6")):
-        raise InvalidInput("an address needs a network", hint="name the network: --network NETWORK")
+        raise Misused("an address needs a network", hint="name the network: --network NETWORK")
     driver = options.get("driver") or ("host" if network is None else "ipnet")
     if network is not None and driver in ("host", "disabled"):
-        raise InvalidInput(
+        raise Misused(
             f"a container with driver '{driver}' cannot be on a network",
             hint="leave out --network, or use --driver ipnet or vnet",
         )
@@ -97,7 +97,7 @@ def _pairs(words: Sequence[str], environ: Mapping[str, str]) -> list[tuple[str, 
     for word in words:
         name, given, value = word.partition("=")
         if not name:
-            raise InvalidInput(f"variable '{word}' has no name", hint="write NAME=VALUE or NAME")
+            raise Misused(f"variable '{word}' has no name", hint="write NAME=VALUE or NAME")
         if given or name in environ:
             pairs.append((name, value if given else environ[name]))
     return pairs
@@ -107,19 +107,19 @@ def mount(text: str) -> dict[str, Any]:
     """The ``MountPointConfig`` of ``SOURCE:DESTINATION[:rw|ro]``, or of ``type=...,source=...,target=...``.
 
     Raises:
-        InvalidInput: a part is missing, empty or unknown.
+        Misused: a part is missing, empty or unknown.
     """
     if "=" in text.partition(",")[0] and not text.startswith("/"):
         return _mount_of_fields(text)
     parts = text.split(":")
     if len(parts) not in (2, 3) or not parts[0] or not parts[1]:
         hint = f"to limit memory: --memory {text}" if _SIZE.fullmatch(text) else _MOUNT_FORM
-        raise InvalidInput(f"mount '{text}' cannot be understood", hint=hint)
+        raise Misused(f"mount '{text}' cannot be understood", hint=hint)
     mode = parts[2] if len(parts) == 3 else "rw"
     if mode not in ("rw", "ro"):
-        raise InvalidInput(f"mount '{text}' has the unknown mode '{mode}'", hint=_MOUNT_FORM)
+        raise Misused(f"mount '{text}' has the unknown mode '{mode}'", hint=_MOUNT_FORM)
     if not parts[1].startswith("/"):
-        raise InvalidInput(
+        raise Misused(
             f"mount '{text}' has the relative destination '{parts[1]}'",
             hint="the destination is an absolute path in the container",
         )
@@ -138,21 +138,19 @@ def _mount_of_fields(text: str) -> dict[str, Any]:
         name, _, value = part.partition("=")
         name = _MOUNT_FIELDS.get(name, name)
         if name not in ("type", "source", "target", "readonly") or name in fields:
-            raise InvalidInput(
-                f"mount '{text}' has the unknown part '{part}'", hint=_MOUNT_FIELDS_FORM
-            )
+            raise Misused(f"mount '{text}' has the unknown part '{part}'", hint=_MOUNT_FIELDS_FORM)
         fields[name] = value
     kind, source, target = (fields.get(name, "") for name in ("type", "source", "target"))
     if kind == "tmpfs":
-        raise InvalidInput(
+        raise Misused(
             f"mount '{text}' is a file system in memory",
             hint=f"write --tmpfs {target or '/PATH'}[:size=64m]",
         )
     if kind not in ("", "volume", "bind") or not source or not target:
-        raise InvalidInput(f"mount '{text}' cannot be understood", hint=_MOUNT_FIELDS_FORM)
+        raise Misused(f"mount '{text}' cannot be understood", hint=_MOUNT_FIELDS_FORM)
     if source.startswith("/") == (kind != "bind"):
         wanted = "the path of a bind mount begins" if kind == "bind" else "a volume does not begin"
-        raise InvalidInput(f"mount '{text}': {wanted} with '/'", hint=_MOUNT_FIELDS_FORM)
+        raise Misused(f"mount '{text}': {wanted} with '/'", hint=_MOUNT_FIELDS_FORM)
     read_only = fields.get("readonly", "false") not in ("false", "0")
     return mount(f"{source}:{target}:{'ro' if read_only else 'rw'}")
 
@@ -163,14 +161,14 @@ def port(text: str) -> dict[str, Any]:
     A port may be a range, ``FIRST-LAST``; the container's may then be left out or just be its first.
 
     Raises:
-        InvalidInput: a part is missing, no port, or the two ranges differ in length.
+        Misused: a part is missing, no port, or the two ranges differ in length.
     """
     ports, slash, protocol = text.partition("/")
     if slash and protocol not in ("tcp", "udp"):
-        raise InvalidInput(f"port '{text}' has the unknown protocol '{protocol}'", hint=_PORT_FORM)
+        raise Misused(f"port '{text}' has the unknown protocol '{protocol}'", hint=_PORT_FORM)
     parts = ports.split(":")
     if len(parts) > 3 or (len(parts) == 3 and not parts[0]):
-        raise InvalidInput(f"port '{text}' cannot be understood", hint=_PORT_FORM)
+        raise Misused(f"port '{text}' cannot be understood", hint=_PORT_FORM)
     interface = parts.pop(0) if len(parts) == 3 else ""
     host = _range(text, parts[0])
     container = _range(text, parts[-1])
@@ -188,14 +186,14 @@ def _range(text: str, ports: str) -> tuple[int, int]:
     low = _number(text, first)
     high = _number(text, last) if dash else low
     if low > high:
-        raise InvalidInput(f"port '{text}' has a range that ends before it begins")
+        raise Misused(f"port '{text}' has a range that ends before it begins")
     return low, high
 
 
 def _number(text: str, digits: str) -> int:
     number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else 0
     if not 0 < number < 65536:
-        raise InvalidInput(f"port '{text}' has no valid port number '{digits}'", hint=_PORT_FORM)
+        raise Misused(f"port '{text}' has no valid port number '{digits}'", hint=_PORT_FORM)
     return number
 
 
@@ -203,12 +201,12 @@ def _as_documented(text: str, host: tuple[int, int], container: tuple[int, int])
     """Ranges as the API writes them: ``FIRST:LAST`` for the host, ``FIRST:*`` for the container."""
     host_count = host[1] - host[0]
     if container[1] - container[0] not in (0, host_count):
-        raise InvalidInput(
+        raise Misused(
             f"port '{text}' has ranges of different lengths",
             hint="give the container's ports by their first only: 8000-8010:9000",
         )
     if host_count == 0:
         return str(host[0]), str(container[0])
     if container[0] + host_count > 65535:
-        raise InvalidInput(f"port '{text}' has a range that ends past 65535")
+        raise Misused(f"port '{text}' has a range that ends past 65535")
     return f"{host[0]}:{host[1]}", f"{container[0]}:*"

@@ -11,7 +11,7 @@ import click
 
 from kleene.cli.arguments import build_arguments, container_config, endpoint
 from kleene.cli.buildcontext import choose_context
-from kleene.cli.command import CommandWithVerbs, UsageError
+from kleene.cli.command import CommandWithVerbs, OneOf, UsageError, WholeNumber
 from kleene.cli.grants import grant_options, grants
 from kleene.cli.options import container_options
 from kleene.cli.output import is_terminal, print_error
@@ -70,7 +70,7 @@ _INTERRUPTED = 130
 )
 @click.option(
     "--cache-from-step",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     metavar="N",
     help="Take steps from the cache up to step N, and run those after it.",
 )
@@ -82,7 +82,7 @@ _INTERRUPTED = 130
 )
 @click.option(
     "--parallel",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     metavar="N",
     help="Build at most N stages at a time; the default is the cores of kleened's host.",
 )
@@ -93,7 +93,7 @@ _INTERRUPTED = 130
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json"]),
+    type=OneOf(["text", "json"]),
     default="text",
     show_default=True,
     help="What --check prints: text for people, or JSON for programs.",
@@ -107,7 +107,7 @@ _INTERRUPTED = 130
 )
 @click.option(
     "--progress",
-    type=click.Choice(["auto", "tty", "plain", "json"]),
+    type=OneOf(["auto", "tty", "plain", "json"]),
     default="auto",
     show_default=True,
     help="How the build is shown: live in a terminal (tty), as lines, or as an event of JSON a line;"

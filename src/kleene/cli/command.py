@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kleene.errors import InvalidInput
+
 if TYPE_CHECKING:
     from kleene.schemas.filters import Kind
 
@@ -143,6 +145,29 @@ class LazyGroup(click.Group):
         write_examples(formatter, self.examples)
 
 
+class Misused(InvalidInput):
+    """A part of the command line cannot be understood: the exit status is that of other usage errors."""
+
+    exit_status = 2
+
+
+class OneOf(click.Choice[str]):
+    """One of several words; a slip of one is told with the nearest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """What is wrong with ``value``."""
+        words = [str(choice) for choice in self.choices]
+        near = nearest_of(str(value), words)
+        meant = f"; did you mean '{near}'?" if near else ""
+        return f"'{value}' is not one of {', '.join(words)}{meant}"
+
+
+class WholeNumber(click.IntRange):
+    """A number without a fraction, not below ``min``."""
+
+    name = "whole number"
+
+
 class UsageError(click.UsageError):
     """A command line that cannot be understood, with what to type instead."""
 
@@ -224,7 +249,6 @@ def filter_option(kind: Kind, keys: str) -> Callable[[F], F]:
 
     def read(ctx: click.Context, param: click.Parameter, words: Sequence[str]) -> Sequence[str]:
         if words:
-            from kleene.errors import InvalidInput
             from kleene.schemas.filters import parse
 
             try:

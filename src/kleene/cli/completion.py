@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from kleene.cli.command import command
+from kleene.cli.command import OneOf, command
 from kleene.cli.session import Session
 
 if TYPE_CHECKING:
@@ -155,10 +155,10 @@ COMP_WORDBREAKS="${COMP_WORDBREAKS//:}"
         "klee completion fish > ~/.config/fish/completions/klee.fish",
     )
 )
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=OneOf(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that has SHELL complete commands, options and names of objects.
+    """Print the script that has SHELL (bash, zsh or fish) complete commands, options and names of objects.
 
     The names are asked of the daemon at each TAB.
     """

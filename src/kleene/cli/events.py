@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kleene.cli.command import command, format_option
+from kleene.cli.command import command, filter_option, format_option
 from kleene.cli.output import printable
 from kleene.cli.session import Session, pass_session
 from kleene.client.failures import OperationFailed
@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--until", default="", metavar="TIME", help="End with what happened before: 0s is now."
 )
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Only these: type=, event=, container=, image=, network=, volume=. Repeatable.",
-)
+@filter_option("event", "type, event, container, image, network, volume, secret, config, daemon")
 @format_option(
     "Lines for people, or for programs a JSON object in each line, or what a template makes of it."
 )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kleene.cli.arguments import creation_config, variables
-from kleene.cli.command import command
+from kleene.cli.command import Misused, command
 from kleene.cli.container import create_container, grace
 from kleene.cli.options import COMMAND_LAST, creation_options, env, process_options, quiet
 from kleene.cli.output import each, print_error
@@ -129,7 +129,7 @@ def start(session: Session, /, containers: Sequence[str], **options: Any) -> int
     if process.detach:
         return each(containers, process.start_detached)
     if len(containers) > 1:
-        raise InvalidInput("only one container can be attached to", hint="use klee start --detach")
+        raise Misused("only one container can be attached to", hint="use klee start --detach")
     return process.start(containers[0])
 
 

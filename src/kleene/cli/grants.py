@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
+from kleene.cli.command import Misused, OneOf
 from kleene.errors import InvalidInput
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -29,7 +30,7 @@ def grant_options(function: _F) -> _F:
         click.option(
             "--allow",
             multiple=True,
-            type=click.Choice(["network.host", "security.insecure"]),
+            type=OneOf(["network.host", "security.insecure"]),
             help="Let steps have this if they ask for it. Repeatable.",
         ),
         click.option(
@@ -85,7 +86,7 @@ def _secret(text: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]
         name, equals, value = part.partition("=")
         name = {"source": "src"}.get(name, name)
         if not equals or not value or name not in ("id", "src", "env", "type") or name in fields:
-            raise InvalidInput(f"'{part}' of '--secret' cannot be understood", hint=_SECRET_FORM)
+            raise Misused(f"'{part}' of '--secret' cannot be understood", hint=_SECRET_FORM)
         fields[name] = value
     secret_id, kind = fields.get("id"), fields.get("type", "")
     if (
@@ -93,7 +94,7 @@ def _secret(text: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]
         or ("src" in fields and "env" in fields)
         or kind not in ("", "file", "env")
     ):
-        raise InvalidInput(f"'--secret {text}' cannot be understood", hint=_SECRET_FORM)
+        raise Misused(f"'--secret {text}' cannot be understood", hint=_SECRET_FORM)
     source = fields.get("src") or fields.get("env") or secret_id
     from_variable = (
         "env" in fields or kind == "env" or (not fields.keys() - {"id"} and source in environ)
@@ -131,7 +132,7 @@ def _agent(text: str, environ: Mapping[str, str], undo: contextlib.ExitStack) ->
             "there is no SSH agent: SSH_AUTH_SOCK is not set", hint="eval $(ssh-agent); ssh-add"
         )
     if not name:
-        raise InvalidInput(f"'--ssh {text}' cannot be understood", hint=_SSH_FORM)
+        raise Misused(f"'--ssh {text}' cannot be understood", hint=_SSH_FORM)
     paths = [os.path.abspath(os.path.expanduser(each)) for each in path.split(",")]  # noqa: PTH100, PTH111
     sockets = [each for each in paths if stat.S_ISSOCK(_mode(each))]
     if not sockets:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import OneOf, command
 from kleene.cli.output import each
 from kleene.cli.session import Session, pass_session
 from kleene.client.address import quote
@@ -43,7 +43,7 @@ METHODS = ("fetch-auto", "fetch", "zfs-copy", "zfs-clone")
 @click.option(
     "--force", is_flag=True, help="Go on if the host's release is not certain (fetch-auto)."
 )
-@click.argument("method", type=click.Choice(METHODS))
+@click.argument("method", metavar="METHOD", type=OneOf(METHODS))
 @click.argument("source", required=False)
 @pass_session
 def create(session: Session, /, **options: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kleene.cli.command import command, filter_option, list_options
+from kleene.cli.command import WholeNumber, command, filter_option, list_options
 from kleene.cli.output import Column, Table, age, show_list
 from kleene.cli.session import Session, pass_session
 
@@ -26,7 +26,7 @@ from kleene.cli.session import Session, pass_session
     "status, name, id, label, image, ancestor, network, volume, health, exited, before, since, restart,"
     " driver, publish",
 )
-@click.option("--last", "-n", type=click.IntRange(min=0), metavar="N", help="Show the N newest.")
+@click.option("--last", "-n", type=WholeNumber(min=0), metavar="N", help="Show the N newest.")
 @click.option("--latest", is_flag=True, help="Show the newest.")
 @list_options()
 @pass_session

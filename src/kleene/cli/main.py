@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from kleene import __version__
-from kleene.cli.command import LazyGroup, UsageError, nearest_of
+from kleene.cli.command import LazyGroup, Misused, OneOf, UsageError, nearest_of
 from kleene.cli.output import print_error, print_failure
 from kleene.cli.session import Session
 from kleene.cli.settings import THEMES
@@ -86,7 +86,7 @@ SHORTCUTS = {
 @click.option("--config", metavar="FILE", help="Configuration file to use.")
 @click.option(
     "--theme",
-    type=click.Choice(THEMES),
+    type=OneOf(THEMES),
     help="How output looks in a terminal; in a pipe it is always simple.  [default: fancy]",
 )
 @click.option(
@@ -131,7 +131,7 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except KleeneError as error:
         print_failure(error)
-        return error.exit_status if isinstance(error, ProcessNotStarted) else 1
+        return error.exit_status if isinstance(error, ProcessNotStarted | Misused) else 1
     return status if isinstance(status, int) else 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kleene.cli.arguments import endpoint
-from kleene.cli.command import command
+from kleene.cli.command import OneOf, command
 from kleene.cli.options import force_prompt, ip, ip6
 from kleene.cli.output import each
 from kleene.cli.prompt import may_prune
@@ -25,7 +25,7 @@ from kleene.schemas.constants import AUTO, HOST_GATEWAY
 @click.option(
     "--type",
     "-t",
-    type=click.Choice(["loopback", "bridge", "custom"]),
+    type=OneOf(["loopback", "bridge", "custom"]),
     default="loopback",
     show_default=True,
     help="What connects the containers; custom: an interface that exists.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kleene.cli.command import together
+from kleene.cli.command import OneOf, together
 from kleene.cli.settings_options import init, restart, settings_options
 
 # What follows the image or container belongs to the command in it, options too.
@@ -49,7 +49,7 @@ container_options = together(
     click.option(
         "--driver",
         "-l",
-        type=click.Choice(["host", "ipnet", "vnet", "disabled"]),
+        type=OneOf(["host", "ipnet", "vnet", "disabled"]),
         help="Network driver.  [default: ipnet with a network, else host]",
     ),
     click.option("--network", "-n", metavar="NETWORK", help="Connect the container to NETWORK."),

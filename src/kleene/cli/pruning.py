@@ -7,12 +7,11 @@ from typing import Any, TypeVar
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import Misused, command
 from kleene.cli.options import force_prompt
 from kleene.cli.output import Column, age, bytes_of, print_table
 from kleene.cli.prompt import may_go_on
 from kleene.cli.session import Session, pass_session
-from kleene.errors import InvalidInput
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,9 +99,7 @@ def _until(filters: Sequence[str]) -> str:
     for text in filters:
         key, equals, value = text.partition("=")
         if key != "until" or not equals or not value:
-            raise InvalidInput(
-                f"filter '{text}' cannot be understood", hint="write --filter until=7d"
-            )
+            raise Misused(f"filter '{text}' cannot be understood", hint="write --filter until=7d")
         until = value
     return until
 

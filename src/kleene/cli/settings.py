@@ -96,9 +96,13 @@ def _read_file(path: str) -> dict[str, Any]:
 def _check_names(path: str, values: Mapping[str, Any]) -> None:
     for name in values:
         if name not in _ENVIRONMENT:
+            from kleene.names import nearest
+
+            near = nearest(str(name), _ENVIRONMENT)
+            meant = f"did you mean '{near}'? " if near else ""
             raise InvalidInput(
                 f"unknown parameter '{name}' in the configuration file '{path}'",
-                hint=f"known are: {', '.join(_ENVIRONMENT)}",
+                hint=f"{meant}known are: {', '.join(_ENVIRONMENT)}",
             )
 
 

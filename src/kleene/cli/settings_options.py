@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from kleene.cli import values
+from kleene.cli.command import Misused, WholeNumber
 from kleene.errors import InvalidInput
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,7 +66,11 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"type": Parsed("NUMBER", values.number)},
         "Processors' worth of time: 1.5; 0 for no limit.",
     ),
-    ("--pids-limit", {"type": click.INT, "metavar": "N"}, "Processes and threads; 0 for no limit."),
+    (
+        "--pids-limit",
+        {"type": WholeNumber(), "metavar": "N"},
+        "Processes and threads; 0 for no limit.",
+    ),
     (
         "--ulimit",
         {**_MANY, "metavar": "NAME=SOFT[:HARD]"},
@@ -167,7 +172,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ),
     (
         "--health-retries",
-        {"type": click.INT, "metavar": "N"},
+        {"type": WholeNumber(), "metavar": "N"},
         "Failures in a row after which it is unhealthy.  [default: 3]",
     ),
     ("--no-healthcheck", {"is_flag": True}, "Do without the image's health check."),
@@ -248,7 +253,10 @@ def _lines(files: Sequence[str]) -> list[str]:
         try:
             text = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"file '{file}' cannot be read: {_reason(error)}") from error
+            raise InvalidInput(
+                f"file '{file}' cannot be read: {_reason(error)}",
+                hint="name a file of this host with NAME=VALUE in each line",
+            ) from error
         lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
         found += [line for line in lines if line and not line.startswith("#")]
     return found
@@ -266,7 +274,7 @@ def _health_check(options: Mapping[str, Any]) -> dict[str, Any] | None:
     given = {n: v for n in details if (v := options[f"health_{n}"]) is not None}
     if options["no_healthcheck"]:
         if command is not None or given:
-            raise InvalidInput(
+            raise Misused(
                 "a health check cannot be described and left out", hint="leave out --no-healthcheck"
             )
         return {"test": ["NONE"]}

@@ -85,7 +85,11 @@ def _content(file: str) -> bytes:
             with open(file, "rb") as source:  # noqa: PTH123 - pathlib is slow to import
                 return source.read()
         except OSError as error:
-            raise InvalidInput(f"file '{file}' cannot be read: {error.strerror}") from error
+            reason = (error.strerror or str(error)).lower()
+            raise InvalidInput(
+                f"file '{file}' cannot be read: {reason}",
+                hint="name another; without FILE, standard input is read",
+            ) from error
     if sys.stdin.isatty():
         click.echo("Type the content, then ctrl-d.", err=True)
     return sys.stdin.buffer.read()

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from kleene.cli.command import Misused
 from kleene.cli.output import Column, Object, Table, print_table
-from kleene.errors import InvalidInput
 
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\||[^\s|"]+')
@@ -71,7 +71,7 @@ class Template:
         text: ``\\t`` and ``\\n`` in it mean a tab and a new line.
 
     Raises:
-        InvalidInput: it cannot be understood.
+        Misused: it cannot be understood.
     """
 
     def __init__(self, text: str) -> None:
@@ -79,7 +79,7 @@ class Template:
             text = text.replace(written, meant)
         pieces = _ACTION.split(text)
         if any("{{" in piece or "}}" in piece for piece in pieces[::2]):
-            raise InvalidInput(f"template '{text}' has braces without a partner", hint=_HINT)
+            raise Misused(f"template '{text}' has braces without a partner", hint=_HINT)
         self._pieces = pieces
         self._at = 0
         self._nodes = self._read(top=True)
@@ -102,7 +102,7 @@ class Template:
             else:
                 nodes.append(_checked(words, piece))
         if not top:
-            raise InvalidInput("template has a block without 'end'", hint="close it with {{end}}")
+            raise Misused("template has a block without 'end'", hint="close it with {{end}}")
         return nodes
 
     def _block(self, words: list[str]) -> Block:
@@ -119,7 +119,7 @@ class Template:
         """The text for one object.
 
         Raises:
-            InvalidInput: it has no field of a name; those that it has are told.
+            Misused: it has no field of a name; those that it has are told.
         """
         return "".join(_render(self._nodes, value))
 
@@ -160,9 +160,9 @@ def _checked(words: list[str], written: str) -> tuple[str, ...]:
     for word in words:
         known = word in _FUNCTIONS or word == "|" or word.startswith('"') or _PATH.fullmatch(word)
         if not known:
-            raise InvalidInput(f"template has the unknown word '{word}' in '{written}'", hint=_HINT)
+            raise Misused(f"template has the unknown word '{word}' in '{written}'", hint=_HINT)
     if not words or words[0] == "|" or words[-1] == "|":
-        raise InvalidInput(f"template has an empty value in '{{{{{written}}}}}'", hint=_HINT)
+        raise Misused(f"template has an empty value in '{{{{{written}}}}}'", hint=_HINT)
     return tuple(words)
 
 
@@ -178,7 +178,7 @@ def _evaluate(words: Sequence[str], value: Any) -> Any:
         elif len(arguments) == 1:
             result = arguments[0]
         else:
-            raise InvalidInput(f"template has too many words in '{' '.join(words)}'", hint=_HINT)
+            raise Misused(f"template has too many words in '{' '.join(words)}'", hint=_HINT)
     return result
 
 
@@ -186,9 +186,7 @@ def _call(name: str, arguments: list[Any]) -> Any:
     try:
         return _FUNCTIONS[name](*arguments)
     except TypeError as error:
-        raise InvalidInput(
-            f"function '{name}' cannot be used so in the template", hint=_HINT
-        ) from error
+        raise Misused(f"function '{name}' cannot be used so in the template", hint=_HINT) from error
 
 
 def _parts(words: Sequence[str]) -> list[list[str]]:
@@ -227,14 +225,14 @@ _OF_DOCKER = {
 
 def _field(value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"there is no field '.{name}'", hint="it has no fields")
+        raise Misused(f"there is no field '.{name}'", hint="it has no fields")
     for wanted in (name, _OF_DOCKER.get(_same(name), name)):
         if wanted in value:
             return value[wanted]
         for key, found in value.items():
             if _same(key) == _same(wanted):
                 return found
-    raise InvalidInput(f"there is no field '.{name}'", hint=_known_fields(value, name))
+    raise Misused(f"there is no field '.{name}'", hint=_known_fields(value, name))
 
 
 def _known_fields(value: Mapping[str, Any], name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from kleene.errors import InvalidInput
+from kleene.cli.command import Misused
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([bkmgtBKMGT]?)(?:i?[bB])?")
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -22,13 +22,13 @@ def size(text: str) -> int:
     """Bytes of ``512m``, ``1.5g``, ``1000``; -1 is itself.
 
     Raises:
-        InvalidInput: it is no size.
+        Misused: it is no size.
     """
     found = _SIZE.fullmatch(text)
     if text == "-1":
         return -1
     if found is None:
-        raise InvalidInput(f"'{text}' is not a size", hint="write it as 512m or 2g")
+        raise Misused(f"'{text}' is not a size", hint="write it as 512m or 2g")
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
@@ -36,12 +36,12 @@ def duration(text: str) -> float:
     """Seconds of ``1m30s``, ``500ms``, ``2h``; a bare number is seconds.
 
     Raises:
-        InvalidInput: it is no duration.
+        Misused: it is no duration.
     """
     if _PLAIN.fullmatch(text):
         return float(text)
     if _DURATION.fullmatch(text) is None:
-        raise InvalidInput(f"'{text}' is not a duration", hint="write it as 1m30s")
+        raise Misused(f"'{text}' is not a duration", hint="write it as 1m30s")
     return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
 
 
@@ -49,10 +49,10 @@ def number(text: str) -> float:
     """A number that is not negative.
 
     Raises:
-        InvalidInput: it is none.
+        Misused: it is none.
     """
     if _PLAIN.fullmatch(text) is None:
-        raise InvalidInput(f"'{text}' is not a number", hint="write it as 1.5")
+        raise Misused(f"'{text}' is not a number", hint="write it as 1.5")
     return float(text)
 
 
@@ -60,12 +60,12 @@ def restart_policy(text: str) -> tuple[str, int]:
     """The policy and how often it restarts: ``on-failure:5``; 0 is without end.
 
     Raises:
-        InvalidInput: there is no such policy.
+        Misused: there is no such policy.
     """
     policy, colon, count = text.partition(":")
     number_valid = count.isascii() and count.isdecimal() and len(count) < 10 and int(count) > 0
     if policy not in _POLICIES or (colon and (policy != "on-failure" or not number_valid)):
-        raise InvalidInput(
+        raise Misused(
             f"'{text}' is not a restart policy",
             hint="write no, on-startup, on-failure[:N], always or unless-stopped",
         )
@@ -76,13 +76,13 @@ def ulimit(text: str) -> dict[str, Any]:
     """The ``Ulimit`` of ``NAME=SOFT[:HARD]``; without HARD both are the same, ``-1`` is no limit.
 
     Raises:
-        InvalidInput: a part is missing or no number.
+        Misused: a part is missing or no number.
     """
     name, _, both = text.partition("=")
     soft, colon, hard = both.partition(":")
     hard = hard if colon else soft
     if not name or not all(_LIMIT.fullmatch(value) for value in (soft, hard)):
-        raise InvalidInput(
+        raise Misused(
             f"resource limit '{text}' cannot be understood",
             hint="write NAME=SOFT[:HARD], as nofile=1024:2048",
         )
@@ -100,7 +100,7 @@ def file_mount(text: str) -> dict[str, Any]:
     """The ``FileMount`` of ``NAME[:PATH[:MODE]]`` or ``source=NAME,target=PATH,mode=MODE,uid=N,gid=N``.
 
     Raises:
-        InvalidInput: a part is missing, unknown, or no number.
+        Misused: a part is missing, unknown, or no number.
     """
     if "=" not in text:
         name, _, rest = text.partition(":")
@@ -110,7 +110,7 @@ def file_mount(text: str) -> dict[str, Any]:
         parts = {key: value for key, _, value in (p.partition("=") for p in text.split(","))}
     unknown = parts.keys() - {"source", "target", "mode", "uid", "gid"}
     if unknown or not parts.get("source"):
-        raise InvalidInput(
+        raise Misused(
             f"'{text}' cannot be understood",
             hint="write NAME[:PATH[:MODE]] or source=NAME,target=PATH,mode=0440,uid=N,gid=N",
         )
@@ -122,15 +122,13 @@ def file_mount(text: str) -> dict[str, Any]:
 
 def _mode(text: str) -> int:
     if _MODE.fullmatch(text) is None:
-        raise InvalidInput(f"mode '{text}' is not three octal digits", hint="write it as 0400")
+        raise Misused(f"mode '{text}' is not three octal digits", hint="write it as 0400")
     return int(text, 8)
 
 
 def _id(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > 10 or int(text) >= 2**31:
-        raise InvalidInput(
-            f"'{text}' is not the number of a user or group", hint="write it as 1000"
-        )
+        raise Misused(f"'{text}' is not the number of a user or group", hint="write it as 1000")
     return int(text)
 
 
@@ -138,11 +136,11 @@ def label(text: str) -> tuple[str, str]:
     """The name and value of ``NAME[=VALUE]``.
 
     Raises:
-        InvalidInput: it has no name.
+        Misused: it has no name.
     """
     name, _, value = text.partition("=")
     if not name:
-        raise InvalidInput(f"label '{text}' has no name", hint="write NAME=VALUE")
+        raise Misused(f"label '{text}' has no name", hint="write NAME=VALUE")
     return name, value
 
 
@@ -150,11 +148,11 @@ def pair(kind: str, text: str) -> tuple[str, str]:
     """The name and value of ``NAME=VALUE``.
 
     Raises:
-        InvalidInput: a part is missing; ``kind`` is what the message calls it.
+        Misused: a part is missing; ``kind`` is what the message calls it.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise InvalidInput(f"{kind} '{text}' cannot be understood", hint="write NAME=VALUE")
+        raise Misused(f"{kind} '{text}' cannot be understood", hint="write NAME=VALUE")
     return name, value
 
 
@@ -162,11 +160,11 @@ def device(text: str) -> dict[str, Any]:
     """The ``DeviceConfig`` of ``PATH[:PATH_IN_THE_CONTAINER][:PERMISSIONS]``.
 
     Raises:
-        InvalidInput: it has too many parts.
+        Misused: it has too many parts.
     """
     source, *rest = text.split(":")
     if len(rest) > 2:
-        raise InvalidInput(
+        raise Misused(
             f"device '{text}' cannot be understood", hint="write /dev/NAME[:/dev/NAME[:rwm]]"
         )
     # As in Docker, what does not begin with '/' after the first part is the permissions.
@@ -178,7 +176,7 @@ def security_option(text: str) -> dict[str, Any]:
     """The settings that ``--security-opt`` asks for.
 
     Raises:
-        InvalidInput: there is no such option, or it has no meaning in Kleene.
+        Misused: there is no such option, or it has no meaning in Kleene.
     """
     name, _, value = text.replace(":", "=", 1).partition("=")
     if name == "no-new-privileges" and value in ("", "true", "false"):
@@ -191,4 +189,4 @@ def security_option(text: str) -> dict[str, Any]:
         hint = f"Kleene sets nothing up for '{name}': leave it out"
     else:
         hint = "write no-new-privileges, or seccomp=unconfined"
-    raise InvalidInput(f"security option '{text}' is not known", hint=hint)
+    raise Misused(f"security option '{text}' is not known", hint=hint)

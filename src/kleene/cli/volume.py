@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import click
 
-from kleene.cli.command import command
+from kleene.cli.command import Misused, command
 from kleene.cli.options import force_prompt
 from kleene.cli.output import each
 from kleene.cli.prompt import may_prune
 from kleene.cli.session import Session, pass_session
 from kleene.cli.values import size
 
+_LEAST = 1024 * 1024  # bytes
 _QUOTA = "The most that it may hold: bytes, or a number with K, M, G or T"
 
 
@@ -22,7 +23,7 @@ _QUOTA = "The most that it may hold: bytes, or a number with K, M, G or T"
 @pass_session
 def create(session: Session, volume_name: str, quota: str | None) -> None:
     """Create a volume; nothing happens if it exists."""
-    config = {"name": volume_name, "quota": None if quota is None else size(quota)}
+    config = {"name": volume_name, "quota": None if quota is None else _limit(quota)}
     click.echo(session.client.volumes.create(config))
 
 
@@ -34,8 +35,16 @@ def create(session: Session, volume_name: str, quota: str | None) -> None:
 @pass_session
 def update(session: Session, volume: str, quota: str) -> None:
     """Change how much VOLUME may hold, at once, also while containers use it."""
-    limit = None if quota == "none" else size(quota)
+    limit = None if quota == "none" else _limit(quota)
     click.echo(session.client.volumes.update(volume, {"quota": limit}))
+
+
+def _limit(text: str) -> int:
+    """Bytes; a file system's own records would not fit into less than the least."""
+    limit = size(text)
+    if limit < _LEAST:
+        raise Misused(f"a quota of '{text}' is too small", hint="a volume holds 1M or more")
+    return limit
 
 
 @command(examples=("klee rmv data", "klee volume rm data@before-upgrade"))

@@ -83,8 +83,14 @@ def target(*segments: str, query: Query | None = None) -> str:
     """The request target of a path's segments and a query.
 
     Args:
+        segments: names among them come from users.
         query: booleans are ``true`` and ``false``; of several strings each is a parameter of the name.
+
+    Raises:
+        InvalidInput: a segment is empty.
     """
+    if not all(segments):
+        raise InvalidInput("the name of an object is empty", hint="is a shell variable not set?")
     path = "/" + "/".join(quote(s) for s in segments)
     words = [
         f"{quote(name)}={quote(word)}" for name, v in (query or {}).items() for word in _words(v)

@@ -105,7 +105,7 @@ class Containers:
             name = names.check_container_name(config.name)
         else:
             name = names.invent_container_name(self._store.names())
-        driver = config.network_driver or "host"
+        driver = config.network_driver or "ipnet"
         params = config.jail_param or []
         self._core.platform.runtime.check_jail_params(jail_params(params))
         wanted = settings.of_new(config, image.settings)

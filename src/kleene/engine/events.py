@@ -12,17 +12,16 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import get_args
 
 from kleene.engine.times import parse_since
-from kleene.errors import Conflict, InvalidInput
+from kleene.errors import Conflict
 from kleene.metadata.containers import ContainerRecord
 from kleene.schemas.events import Event, EventKind, EventsConfig
+from kleene.schemas.filters import parse
 
 CAPACITY = 2000
 
 _NANOSECOND = 1e-9
-_FILTERS = ("type", "event", *get_args(EventKind))
 
 
 class Events:
@@ -107,15 +106,7 @@ def parse_filters(filters: Sequence[str]) -> Callable[[Event], bool]:
     Raises:
         InvalidInput: one is no ``KEY=VALUE``, or has an unknown key.
     """
-    groups: dict[str, list[str]] = {}
-    for text in filters:
-        key, equals, value = text.partition("=")
-        if not equals or not value or key not in _FILTERS:
-            raise InvalidInput(
-                f"filter '{text}' cannot be understood",
-                hint=f"write KEY=VALUE; keys are {', '.join(_FILTERS)}",
-            )
-        groups.setdefault(key, []).append(value)
+    groups = parse("event", filters)
     return lambda event: all(
         any(_fits(event, key, value) for value in values) for key, values in groups.items()
     )

@@ -80,6 +80,7 @@ _LIST: Mapping[Kind, str] = {
     "snapshot": "klee volume snapshots VOLUME",
     "secret": "klee secret ls",
     "config": "klee config ls",
+    "event": "klee events",
 }
 
 

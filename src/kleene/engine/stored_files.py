@@ -78,10 +78,11 @@ class _StoredFiles:
         """
         record = self._table.get(name)
         if record is None:
+            near = names.nearest(name, [each.name for each in self._table.where()])
+            listed = f"list what there is with 'klee {self._kind} ls', or make it: klee {self._kind} create"
             raise NotFound(
                 f"no such {self._kind}: '{name}'",
-                hint=f"list what there is with 'klee {self._kind} ls', or make it: "
-                f"klee {self._kind} create NAME FILE",
+                hint=f"did you mean '{near}'?" if near else f"{listed} NAME FILE",
             )
         return record
 

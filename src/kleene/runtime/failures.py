@@ -61,7 +61,7 @@ def not_started(container: str, spec: ProcessSpec, runtime: str, text: str) -> K
         )
     if cause == "missing":
         return CommandNotStarted(
-            f"command '{command}' does not exist in container '{container}'",
+            f"command '{command}' does not exist in the container",
             hint="check its spelling, PATH, and for a script the interpreter in its first line",
             exit_code=NO_COMMAND,
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kleene.errors import InvalidInput
+from kleene.names import nearest
 
 
 @dataclass(frozen=True)
@@ -278,9 +279,10 @@ def _look_up(written: str, value: str) -> tuple[Parameter, str]:
         parameter = PARAMETERS.get(positive)
         negatable = parameter is not None and (parameter.kind == "flag" or "" in parameter.holds)
         if parameter is None or positive == written or not negatable:
+            near = nearest(written, PARAMETERS)
             raise InvalidInput(
                 f"jail parameter '{written}' is not known",
-                hint="jail parameters are written NAME=VALUE, as in jail(8)",
+                hint=f"did you mean '{near}'?" if near else "write NAME=VALUE, as in jail(8)",
             )
         if value != "true":
             raise InvalidInput(

@@ -76,7 +76,7 @@ class ContainerConfig(SettingsConfig):
         env: ``NAME=VALUE`` lines, merged over the image's.
         user: user name or id, optionally ``:GROUP``; ``""`` takes the image's.
         jail_param: jail parameters, ``name`` or ``name=value``.
-        network_driver: ``None`` means ``host`` without a network and ``ipnet`` with one.
+        network_driver: ``None`` is ``ipnet``, but ``host`` for a build without networks.
         auto_remove: remove the container when it stops.
         start_soon: a process is going to be started in it at once: it may be brought up meanwhile.
         entrypoint: put before the command; ``None`` takes the image's. If it is given, the image's

@@ -11,7 +11,7 @@ from typing import Literal
 
 from kleene.errors import InvalidInput
 
-Kind = Literal["container", "image", "network", "volume", "snapshot", "secret", "config"]
+Kind = Literal["container", "image", "network", "volume", "snapshot", "secret", "config", "event"]
 Wanted = Mapping[str, Sequence[str]]
 
 STATES = ("running", "stopped", "exited", "created", "restarting")
@@ -28,6 +28,7 @@ KEYS: Mapping[Kind, Sequence[str]] = {
     "snapshot": "name before since".split(),
     "secret": "name label dangling before since".split(),
     "config": "name label dangling before since".split(),
+    "event": "type event container image network volume secret config daemon".split(),
 }
 
 _VALUES: Mapping[str, Sequence[str]] = {

@@ -154,8 +154,8 @@ def test_usage_errors_exit_2_with_a_hint(
 def test_bad_mount_or_port_fails_before_the_daemon_is_asked(
     daemon: ScriptedDaemon, klee: Klee
 ) -> None:
-    assert klee("create", "-m", "x", "image").status == 1
-    assert klee("create", "-p", "x", "image").status == 1
+    assert klee("create", "-m", "x", "image").status == 2
+    assert klee("create", "-p", "x", "image").status == 2
     assert daemon.requests == []
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
+import pty
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -13,7 +18,8 @@ from click.shell_completion import ShellComplete
 
 from kleene.cli import completion
 from kleene.cli.main import root
-from tests.support.daemon import BIN
+from tests.support.daemon import BIN, wait_until
+from tests.support.required import require
 from tests.unit.cli.conftest import Klee
 from tests.unit.client.scripted import ScriptedDaemon
 
@@ -90,6 +96,59 @@ def test_scripts_are_of_their_shells(klee: Klee, shell: str) -> None:
     assert f"_KLEE_COMPLETE={shell}_complete" in script
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+START = {
+    "bash": ["bash", "--norc", "--noprofile", "-i"],
+    "zsh": ["zsh", "-f", "-i"],
+    "fish": ["fish", "--no-config", "-i"],
+}
+PREPARE = {"bash": "", "zsh": "autoload -Uz compinit; compinit -u -D; ", "fish": ""}
+
+
+@pytest.mark.parametrize("shell", START)
+def test_tab_completes_names_of_containers_and_images(
+    klee: Klee, daemon: ScriptedDaemon, tmp_path: Path, shell: str
+) -> None:
+    """Typed at a terminal: ``klee stop we``, TAB, enter; and an image, whose name has a colon in it."""
+    require(shell, shutil.which(shell) is not None, f"'{shell}' is not installed")
+    daemon.answer("POST", "/containers/web/stop", {"id": "a" * 12})
+    daemon.answer("DELETE", "/images/site:1", {"id": "b" * 12})
+    script = tmp_path / "completion"
+    script.write_text(klee("completion", shell).out)
+    environment = {"PATH": f"{BIN}:/usr/bin:/bin", "KLEE_HOST": daemon.host, "HOME": str(tmp_path)}
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execvpe(shell, START[shell], environment | {"TERM": "vt100"})
+    try:
+        with io.FileIO(terminal, "r+b") as keys:
+            keys.write(f"{PREPARE[shell]}. {script}; echo rea''dy\n".encode())
+            seen(keys, b"ready\r")
+            for typed, listed, completed in (
+                (b"klee stop we\t", "/containers/list?all=true", "/containers/web/stop"),
+                (b"klee rmi si\t", "/images/list", "/images/site:1"),
+            ):
+                keys.write(typed)
+                wait_for(daemon, listed)
+                keys.write(b"\n")
+                wait_for(daemon, completed)
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+
+
+def seen(terminal: io.FileIO, text: bytes) -> None:
+    """Read what a shell writes until ``text`` is in it."""
+    read = b""
+    while text not in read:
+        ready, _, _ = select.select([terminal], [], [], 20)
+        assert ready, f"it says only {read!r}"
+        read += terminal.read(4096)
+
+
+def wait_for(daemon: ScriptedDaemon, target: str) -> None:
+    """Wait until the daemon has been asked."""
+    wait_until(lambda: any(r.target == target for r in daemon.requests), f"nobody asked {target}")
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")

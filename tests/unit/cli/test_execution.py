@@ -144,7 +144,7 @@ def test_terminal_is_needed_for_an_interactive_one(daemon: ScriptedDaemon, klee:
 
 def test_only_one_container_can_be_attached_to(daemon: ScriptedDaemon, klee: Klee) -> None:
     done = klee("start", "a", "b")
-    assert done.status == 1
+    assert done.status == 2
     assert "hint: use klee start --detach" in done.err
     _script(daemon, _ends(4))
     assert klee("start", "a").status == 4

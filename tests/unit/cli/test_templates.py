@@ -115,7 +115,7 @@ def test_lists_by_filter_number_and_template(daemon: ScriptedDaemon, klee: Klee)
     table = klee("lsc", "-a", "--format", "table {{.Name}}\\t{{.RestartPolicy}}").out.splitlines()
     assert table[:2] == ["NAME   RESTART POLICY", "a      on-startup"]
     wrong = klee("lsc", "--format", "{{.Colour}}")
-    assert wrong.status == 1
+    assert wrong.status == 2
     assert "there is no field '.Colour'" in wrong.err
     assert ".restart_policy" in wrong.err
     assert "did you mean '.restart_policy'?" in klee("lsc", "--format", "{{.RestartPolcy}}").err

@@ -141,7 +141,7 @@ def test_wrong_values_are_usage_errors(klee: Klee, options: list[str], told: str
 
 def test_a_check_cannot_be_described_and_left_out(klee: Klee) -> None:
     done = klee("create", "--no-healthcheck", "--health-cmd", "true", "image")
-    assert done.status == 1
+    assert done.status == 2
     assert "leave out --no-healthcheck" in done.err
 
 
@@ -186,13 +186,24 @@ def test_a_process_with_a_place_and_variables_of_its_own(
         ("pull x", "unknown command 'klee pull'", "in Kleene: klee image create"),
         ("images", "unknown command 'klee images'", "in Kleene: klee lsi"),
         ("stpo x", "unknown command 'klee stpo'", "did you mean 'klee stop'?"),
+        ("network create -t brige n", "'brige' is not one of", "did you mean 'bridge'?"),
+        ("completion fsh", "invalid value for 'SHELL'", "did you mean 'fish'?"),
+        ("lsc -n x", "'x' is not a valid whole number", "klee lsc --help"),
+        ("volume create --quota 1k v", "a quota of '1k' is too small", "1M or more"),
+        ("events --filter evnet=x", "filter 'evnet=x' of events", "did you mean 'event'?"),
     ],
 )
 def test_what_users_of_docker_type(klee: Klee, words: str, told: str, remedy: str) -> None:
     done = klee(*words.split())
-    assert done.status in (1, 2)
+    assert done.status == 2
     assert told in done.err
     assert remedy in done.err
+
+
+def test_an_empty_name_is_told(klee: Klee, daemon: ScriptedDaemon) -> None:
+    done = klee("rmc", "")
+    assert (done.status, daemon.requests) == (1, [])
+    assert done.err == "klee: the name of an object is empty\nhint: is a shell variable not set?\n"
 
 
 def test_an_option_that_is_none_here_is_one_nowhere() -> None:

@@ -37,7 +37,7 @@ async def test_filters() -> None:
     ):
         assert await told(events, filters=filters) == names
     for wrong in ("container", "colour=red", "type="):
-        with pytest.raises(InvalidInput, match="cannot be understood"):
+        with pytest.raises(InvalidInput, match=f"filter '{wrong}'"):
             await told(events, filters=[wrong])
 
 
