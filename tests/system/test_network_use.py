@@ -76,6 +76,15 @@ def test_a_port_is_published_once(daemon: Daemon, server: str, network: str) -> 
     assert len(daemon.klee("lsc", "-aq").stdout.split()) == 1
 
 
+def test_a_port_is_published_on_an_interface_that_is_there(daemon: Daemon, network: str) -> None:
+    refused = daemon.klee(
+        "create", "-n", network, "-p", "none9:8000:80", "tiny", "true", check=False
+    )
+    assert refused.status == 1
+    assert "no such interface: 'none9'" in refused.stderr
+    assert "lo" in refused.stderr.partition("hint: ")[2]
+
+
 @pytest.mark.parametrize("driver", ["host", "disabled"])
 def test_a_driver_without_an_address_cannot_publish(daemon: Daemon, driver: str) -> None:
     refused = daemon.klee("run", "-l", driver, "-p", "8000", "tiny", "true", check=False)

@@ -14,6 +14,7 @@ _PORT_FORM = "write HOST[:CONTAINER][/tcp|udp] or INTERFACE:HOST:CONTAINER[/tcp|
 _MOUNT_FORM = "write SOURCE:DESTINATION[:rw|ro]; a SOURCE with '/' first is a path of the host"
 _MOUNT_FIELDS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
 _MOUNT_FIELDS_FORM = "write type=bind|volume,source=SOURCE,target=/PATH[,readonly]"
+_ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 _SIZE = re.compile(r"[0-9.]+[bkmgBKMG]?[bB]?")
 
 
@@ -170,6 +171,11 @@ def port(text: str) -> dict[str, Any]:
     if len(parts) > 3 or (len(parts) == 3 and not parts[0]):
         raise Misused(f"port '{text}' cannot be understood", hint=_PORT_FORM)
     interface = parts.pop(0) if len(parts) == 3 else ""
+    if _ADDRESS.fullmatch(interface):
+        other = ":".join(parts)
+        everywhere = f"leave it out to publish on the default interface: -p {other}"
+        hint = f"name its interface, as lo or eth0: -p lo:{other}; or {everywhere}"
+        raise Misused(f"port '{text}' names the address '{interface}', not an interface", hint=hint)
     host = _range(text, parts[0])
     container = _range(text, parts[-1])
     host_port, container_port = _as_documented(text, host, container)

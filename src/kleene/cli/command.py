@@ -123,11 +123,13 @@ class LazyGroup(click.Group):
         if name.startswith("-") or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
         message = f"unknown command '{ctx.command_path} {name}'"
-        from kleene.cli.docker_words import COMMANDS
+        from kleene.cli.docker_words import COMMANDS, SYNONYMS
 
         if ctx.parent is None and (known := COMMANDS.get(name)):
             raise UsageError(message, ctx, f"in Kleene: {known}")
-        nearest = nearest_of(name, self.list_commands(ctx))
+        commands = self.list_commands(ctx)
+        synonym = SYNONYMS.get(name)
+        nearest = synonym if synonym in commands else nearest_of(name, commands)
         hint = f"did you mean '{ctx.command_path} {nearest}'?" if nearest else None
         raise UsageError(message, ctx, hint)
 
@@ -208,7 +210,12 @@ def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     return decorate
 
 
-def format_option(help: str, *, plain: str = "table") -> Callable[[F], F]:  # noqa: A002 - click's name
+def format_option(
+    help: str,  # noqa: A002 - click's name
+    *,
+    plain: str = "table",
+    short: str | None = None,
+) -> Callable[[F], F]:
     """``--format``, of a command that can print JSON, or by a template, instead of its ``plain`` form."""
     forms = tuple(dict.fromkeys((plain, "json")))
 
@@ -225,6 +232,7 @@ def format_option(help: str, *, plain: str = "table") -> Callable[[F], F]:  # no
 
     return click.option(
         "--format",
+        *([short] if short else []),
         "form",
         callback=read,
         default=plain,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 COMMANDS: Mapping[str, str] = {
+    "help": "klee --help, klee COMMAND --help",
     "images": "klee lsi",
     "inspect": "klee isc CONTAINER; isi, isn and isv for images, networks and volumes",
     "pull": "klee image create, which makes a base image; there are no registries yet",
@@ -34,6 +35,21 @@ COMMANDS: Mapping[str, str] = {
     "context": "klee --host ADDRESS, or KLEE_HOST in the environment",
 }
 """Commands at the top, and what does that here."""
+
+SYNONYMS: Mapping[str, str] = {
+    "list": "ls",
+    "ps": "ls",
+    "remove": "rm",
+    "delete": "rm",
+    "del": "rm",
+    "rmi": "rm",
+    "show": "inspect",
+    "info": "inspect",
+    "add": "create",
+    "new": "create",
+    "log": "logs",
+}
+"""Other words for commands of a group."""
 
 _ONE_HOST = "containers of one host need no links: put them on one network, --network NETWORK"
 _NAMESPACES = "a container always has its own here; -J and --driver say what it shares"

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from kleene.cli.command import command, format_option
-from kleene.cli.output import each, print_json
+from kleene.cli.output import each, print_json, state_of
 from kleene.cli.session import Session, pass_session
 
 FORMAT = format_option(
-    "All of it, or a line for each object by a template, as '{{.Name}}'.", plain="json"
+    "All of it, or a line for each object by a template, as '{{.Name}}'.", plain="json", short="-f"
 )
 
 
@@ -36,8 +36,17 @@ def _with_fields_of_its_own(found: dict[str, Any]) -> dict[str, Any]:
     """What is known of an object, and beside it the fields of the object itself: ``.Name`` is enough."""
     for kind in ("container", "network", "volume"):
         if isinstance(found.get(kind), dict):
-            return {**found[kind], **found}
+            more = _state(found[kind]) if kind == "container" else {}
+            return {**more, **found[kind], **found}
     return found
+
+
+def _state(container: dict[str, Any]) -> dict[str, Any]:
+    """What Docker's users look for: ``{{.State.Running}}``, ``{{.State.Status}}``."""
+    names = ("running", "exit_code", "health", "restarting")
+    state = {name: container.get(name) for name in names}
+    times = {"started_at": container.get("started"), "finished_at": container.get("finished")}
+    return {"State": state | times | {"status": state_of(container)}}
 
 
 @command(

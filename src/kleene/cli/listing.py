@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kleene.cli.command import WholeNumber, command, filter_option, list_options
-from kleene.cli.output import Column, Table, age, show_list
+from kleene.cli.output import Column, Table, age, show_list, state_of
 from kleene.cli.session import Session, pass_session
 
 
@@ -85,15 +85,12 @@ def _status(container: dict[str, Any]) -> str:
 
 def _more_of_container(container: dict[str, Any]) -> dict[str, Any]:
     """As Docker has them: what it does in a word, and its ports in a line."""
-    state = (
-        "running" if container["running"] else "exited" if container.get("started") else "created"
-    )
     ports = [
         f"{each['host_port']}->{each['container_port']}/{each['protocol']}"
         for each in container.get("public_ports") or ()
     ]
     return {
-        "State": "restarting" if container.get("restarting") else state,
+        "State": state_of(container),
         "Ports": ", ".join(ports),
     }
 

@@ -135,6 +135,15 @@ def show_list(
         print_list(table, objects, form, fancy=fancy)
 
 
+def state_of(container: Object) -> str:
+    """What a container does, in a word."""
+    if container["running"]:
+        return "running"
+    if container.get("restarting"):
+        return "restarting"
+    return "exited" if container.get("started") else "created"
+
+
 def is_terminal() -> bool:
     """Whether standard output is a terminal that can draw."""
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")

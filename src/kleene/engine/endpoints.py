@@ -16,7 +16,13 @@ from kleene.errors import Conflict, InvalidInput, NotFound
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.networks import EndpointRecord, NetworkRecord
 from kleene.network import ipam
-from kleene.network.driver import Attachment, NetworkRules, PortRules, Ruleset
+from kleene.network.driver import (
+    ANY_INTERFACE,
+    Attachment,
+    NetworkRules,
+    PortRules,
+    Ruleset,
+)
 from kleene.network.ports import PublishedRange, check_published, parse_published
 from kleene.runtime.driver import Network as RuntimeNetwork
 from kleene.schemas.containers import NetworkDriver, PublishedPort, PublishedPortConfig
@@ -191,6 +197,16 @@ class Endpoints:
 
     # Published ports
 
+    async def _check_interfaces(self, wanted: set[str]) -> None:
+        """A port on an interface that is not there would never be reached, and nobody would say why."""
+        if not wanted:
+            return
+        present = await self._links.links()
+        for name in sorted(wanted - {*present, ANY_INTERFACE}):
+            raise NotFound(
+                f"no such interface: '{name}'", hint=f"the host has: {', '.join(present)}"
+            )
+
     async def resolve_ports(
         self,
         ports: Sequence[PublishedPortConfig],
@@ -201,6 +217,7 @@ class Endpoints:
 
         Raises:
             InvalidInput: a port cannot be understood, or the driver cannot publish.
+            NotFound: the host has no interface of a name.
             Conflict: a port is published already.
         """
         if not ports:
@@ -211,6 +228,7 @@ class Endpoints:
                 "its own",
                 hint="connect the container to a network: klee run -n NETWORK -p ...",
             )
+        await self._check_interfaces({name for port in ports for name in port.interfaces})
         default = [await self._default_interface()] if any(not p.interfaces for p in ports) else []
         named = [
             PublishedPortConfig(p.interfaces or default, p.host_port, p.container_port, p.protocol)

@@ -97,6 +97,7 @@ CCC = made(
     public_ports=[{"host_port": "80", "container_port": "8080", "protocol": "tcp"}],
 )
 DDDD = made("dddd", exit_code=3)
+FULL = A | {"health": None, "restarting": False, "finished": "", "started": "2024"}
 EACH = [A, BB, CCC, DDDD]
 
 
@@ -122,6 +123,8 @@ def test_lists_by_filter_number_and_template(daemon: ScriptedDaemon, klee: Klee)
     ports = klee("lsc", "-a", "--format", "{{.Names}} {{.State}} {{.Ports}}").out.splitlines()
     assert ports == ["a running ", "bb exited ", "ccc restarting 80->8080/tcp", "dddd created "]
     assert klee("isc", "--format", "{{.Name}} {{.Container.ID}}", "a").out == "a a0\n"
+    daemon.answer("GET", "/containers/a/inspect", {"container": FULL})
+    assert klee("isc", "-f", "{{.State.Status}} {{.State.Running}}", "a").out == "running true\n"
 
 
 def test_long_cells_are_shown_whole_if_asked_for(daemon: ScriptedDaemon, klee: Klee) -> None:
