@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -266,10 +267,15 @@ class FakeContainers:
         self.held[made.id] = made
         return made.id
 
-    async def list(self, all: bool, /) -> ContainerList:  # noqa: A002
+    async def list(
+        self,
+        all: bool,  # noqa: A002
+        choose: Callable[[Any], Any] = lambda records: records,
+        /,
+    ) -> ContainerList:
         if self.broken:
             raise self.broken
-        return [made for made in self.held.values() if all or made.running]
+        return [*choose([made for made in self.held.values() if all or made.running])]
 
     async def inspect(self, ref: str, /) -> ContainerInspect:
         made = msgspec.convert(msgspec.to_builtins(self.find(ref)), Container)

@@ -225,6 +225,16 @@ def test_labels_are_inherited_from_the_image(daemon: Daemon, tmp_path: Path) -> 
         daemon.klee("update", "--label", "only=1", "--stop-signal", "int", "box")
         shown = inspected(daemon, "box")
         assert (shown["labels"], shown["stop_signal"]) == ({"only": "1"}, "SIGINT")
+        listed = daemon.klee("lsc", "-aq", "-f", "label=only=1", "-f", "ancestor=tiny").stdout
+        assert listed == f"{shown['id']}\n"
+        assert daemon.klee("lsc", "-aq", "-f", "label=team").stdout == ""
+        names = ("--format", "{{.Names}} {{.State}}")
+        made = daemon.klee("ps", "-f", "status=created", *names).stdout
+        assert made == "box created\n"
+        found = daemon.klee(
+            "lsi", "-f", "since=tiny", "-f", "label=team=a", "--format", "{{.Name}}"
+        )
+        assert found.stdout == "labelled\n"
         daemon.klee("rmc", "box")
     finally:
         daemon.klee("rmi", "labelled")

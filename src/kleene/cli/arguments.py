@@ -115,6 +115,9 @@ def mount(text: str) -> dict[str, Any]:
     parts = text.split(":")
     if len(parts) not in (2, 3) or not parts[0] or not parts[1]:
         hint = f"to limit memory: --memory {text}" if _SIZE.fullmatch(text) else _MOUNT_FORM
+        hint = (
+            f"name a volume for it: -m NAME:{text}" if len(parts) == 1 and text[:1] == "/" else hint
+        )
         raise Misused(f"mount '{text}' cannot be understood", hint=hint)
     mode = parts[2] if len(parts) == 3 else "rw"
     if mode not in ("rw", "ro"):

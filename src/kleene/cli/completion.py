@@ -28,10 +28,15 @@ Completer = Callable[[click.Context, str], list[CompletionItem]]
 Named = list[tuple[str, str]]
 
 
-def _containers(client: JsonClient) -> Named:
+def _named_so(begin: str) -> list[str]:
+    """The filter that leaves the daemon to tell only of what can be meant."""
+    return [f"name=^{begin}"] if begin else []
+
+
+def _containers(client: JsonClient, begin: str) -> Named:
     return [
         (each["name"], f"{each.get('image_name') or each['image_id']}, {_state(each)}")
-        for each in client.containers.list(all=True)
+        for each in client.containers.list(all=True, filters=_named_so(begin))
     ]
 
 
@@ -39,30 +44,37 @@ def _state(container: dict[str, Any]) -> str:
     return "running" if container["running"] else "stopped"
 
 
-def _images(client: JsonClient) -> Named:
+def _images(client: JsonClient, begin: str) -> Named:
+    """All of them: one without a name is called by its id."""
     return [
         (f"{each['name']}:{each['tag']}" if each["name"] else each["id"], each["created"])
         for each in client.images.list()
     ]
 
 
-def _networks(client: JsonClient) -> Named:
-    return [(each["name"], each["type"]) for each in client.networks.list()]
+def _networks(client: JsonClient, begin: str) -> Named:
+    return [(each["name"], each["type"]) for each in client.networks.list(filters=_named_so(begin))]
 
 
-def _volumes(client: JsonClient) -> Named:
-    return [(each["name"], each["created"]) for each in client.volumes.list()]
+def _volumes(client: JsonClient, begin: str) -> Named:
+    return [
+        (each["name"], each["created"]) for each in client.volumes.list(filters=_named_so(begin))
+    ]
 
 
-def _secrets(client: JsonClient) -> Named:
-    return [(each["name"], each["created"]) for each in client.secrets.list()]
+def _secrets(client: JsonClient, begin: str) -> Named:
+    return [
+        (each["name"], each["created"]) for each in client.secrets.list(filters=_named_so(begin))
+    ]
 
 
-def _configs(client: JsonClient) -> Named:
-    return [(each["name"], each["created"]) for each in client.configs.list()]
+def _configs(client: JsonClient, begin: str) -> Named:
+    return [
+        (each["name"], each["created"]) for each in client.configs.list(filters=_named_so(begin))
+    ]
 
 
-_OBJECTS: dict[str, Callable[[JsonClient], Named]] = {
+_OBJECTS: dict[str, Callable[[JsonClient, str], Named]] = {
     "container": _containers,
     "image": _images,
     "network": _networks,
@@ -105,7 +117,7 @@ def completer(kind: str) -> Completer:
         }
         return [
             CompletionItem(name, help=help_)
-            for name, help_ in _named(ctx, kind)
+            for name, help_ in _named(ctx, kind, incomplete)
             if name.startswith(incomplete) and name not in given
         ]
 
@@ -118,10 +130,10 @@ def _complete_mount(ctx: click.Context, incomplete: str) -> list[CompletionItem]
     return [CompletionItem(f"{each.value}:") for each in completer("volume")(ctx, incomplete)]
 
 
-def _named(ctx: click.Context, kind: str) -> Named:
+def _named(ctx: click.Context, kind: str, begin: str) -> Named:
     try:
         with _limited(_PATIENCE):
-            return _OBJECTS[kind](Session(ctx.find_root().params).client)
+            return _OBJECTS[kind](Session(ctx.find_root().params).client, begin)
     except Exception:  # nothing may come between the user and the command line
         return []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from signal import SIGKILL
 from typing import Any
@@ -38,6 +38,7 @@ from kleene.storage.driver import Snapshot
 
 ProcessList = list[ContainerProcess]  # the class has a method ``list``
 StringList = list[str]
+Records = list[ContainerRecord]
 
 _EARLY = 10.0  # seconds that a container brought up early waits for its first process
 
@@ -415,9 +416,13 @@ class Containers:
         self._check(new, policy, auto_remove=remove)
         return new if new != record.settings else None
 
-    async def list(self, all: bool) -> list[ContainerSummary]:  # noqa: A002 - the API's word
-        """Summaries; only of those that run unless ``all``."""
-        return [await self._summary(r) for r in self._store.ready(running_only=not all)]
+    async def list(
+        self,
+        all: bool,  # noqa: A002 - the API's word
+        choose: Callable[[Records], Records] = lambda records: records,
+    ) -> list[ContainerSummary]:
+        """Summaries; only of those that run unless ``all``, and of these of those that ``choose`` leaves."""
+        return [await self._summary(r) for r in choose(self._store.ready(running_only=not all))]
 
 
 def _name_taken(name: str) -> Conflict:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kleene.engine import lookup
+from kleene.metadata.containers import ContainerRecord
 from kleene.schemas.containers import ContainerSummary
 from kleene.schemas.filters import Kind, Wanted
 from kleene.schemas.images import Image
@@ -71,6 +72,9 @@ def _moment(kind: Kind, objects: Sequence[Any], value: str) -> str:
         )
     return str(found[0].created)
 
+
+OF_RECORDS = {*"name id image restart driver label before since ancestor".split()}
+"""Keys of which the metadata of a container knows enough: what they leave out need not be told of at all."""
 
 _LIST: Mapping[Kind, str] = {
     "container": "klee lsc -a",
@@ -151,8 +155,9 @@ def _has_name(found: Any, value: str) -> bool:
 
 
 def _has_label(found: Any, value: str) -> bool:
+    labels = found.settings.labels if isinstance(found, ContainerRecord) else found.labels
     name, equals, text = value.partition("=")
-    return name in found.labels and (not equals or found.labels[name] == text)
+    return name in labels and (not equals or labels[name] == text)
 
 
 def _is_of_image(container: ContainerSummary, value: str) -> bool:
@@ -192,9 +197,7 @@ _FITS: Mapping[str, Callable[[Any, str], bool]] = {
     "health": _has_health,
     "exited": lambda found, value: state(found) == "exited" and str(found.exit_code) == value,
     "restart": lambda found, value: value == found.restart_policy,
-    "driver": lambda found, value: (
-        value == (found.network_driver if isinstance(found, ContainerSummary) else found.type)
-    ),
+    "driver": lambda found, value: value == (getattr(found, "network_driver", None) or found.type),
     "type": lambda found, value: value == found.type,
     "publish": _publishes,
     "reference": lambda found, value: any(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from kleene.engine.filters import Related, select
+from kleene.engine.filters import OF_RECORDS, Related, select
+from kleene.metadata.containers import ContainerRecord
 from kleene.schemas.containers import ContainerSummary
 from kleene.schemas.filters import Kind, Wanted, parse
 from kleene.schemas.images import Image
@@ -15,6 +16,7 @@ from kleene.schemas.volumes import Volume, VolumeSnapshot
 
 T = TypeVar("T")
 Words = Sequence[str]
+Choice = Callable[[list[ContainerRecord]], list[ContainerRecord]]
 
 
 class _Lister(Protocol[T]):
@@ -22,7 +24,12 @@ class _Lister(Protocol[T]):
 
 
 class _Containers(Protocol):
-    def list(self, all: bool, /) -> Awaitable[list[ContainerSummary]]: ...  # noqa: A002
+    def list(
+        self,
+        all: bool,  # noqa: A002
+        choose: Choice = ...,
+        /,
+    ) -> Awaitable[list[ContainerSummary]]: ...
 
 
 class _Snapshots(Protocol):
@@ -64,10 +71,16 @@ class Lists:
         only_running = not every and not wanted.keys() & {"status", "exited"}
         # Of `before` and `since`, the other container may be one that does not run.
         narrow = only_running and not wanted.keys() & {"before", "since"}
-        found = await self._services.containers.list(not narrow)
         images = await self._services.images.list() if "ancestor" in wanted else ()
-        fitting = select("container", found, wanted, Related(images))
-        return [each for each in fitting if each.running or not only_running]
+        first = {key: values for key, values in wanted.items() if key in OF_RECORDS}
+        rest = {key: values for key, values in wanted.items() if key not in OF_RECORDS}
+
+        def choose(records: list[ContainerRecord]) -> list[ContainerRecord]:
+            fitting = select("container", records, first, Related(images))
+            return [each for each in fitting if each.running or not only_running]
+
+        found = await self._services.containers.list(not narrow, choose)
+        return select("container", found, rest, Related())
 
     async def images(self, words: Words) -> list[Image]:
         """Images."""

@@ -76,6 +76,7 @@ def test_mount() -> None:
         ("src=a,dst=/b,dst=/c", "type=bind"),
         ("src=a,dst=/b,consistency=x", "type=bind"),
         ("512m", "--memory 512m"),
+        ("/data", "-m NAME:/data"),
     ],
 )
 def test_a_mount_of_fields_that_is_none(text: str, remedy: str) -> None:

@@ -32,13 +32,15 @@ CONTAINERS = [
 
 @pytest.fixture(autouse=True)
 def _objects(daemon: ScriptedDaemon) -> None:
-    for _ in range(2):
-        daemon.answer("GET", "/containers/list?all=true", CONTAINERS)
+    for begin in ("", "w", "we", "d"):
+        begun = f"&filter=name%3D%5E{begin}" if begin else ""
+        found = [each for each in CONTAINERS if str(each["name"]).startswith(begin)]
+        daemon.answer("GET", f"/containers/list?all=true{begun}", found)
     images = [{"id": "b" * 12, "name": "site", "tag": "1", "created": "x"}]
     images.append({"id": "e" * 12, "name": "", "tag": "", "created": "x"})
     daemon.answer("GET", "/images/list", images)
-    daemon.answer("GET", "/networks/list", [{"name": "lan", "type": "loopback"}])
-    daemon.answer("GET", "/volumes/list", [{"name": "data", "created": "x"}])
+    daemon.answer("GET", "/networks/list?filter=name%3D%5El", [{"name": "lan", "type": "loopback"}])
+    daemon.answer("GET", "/volumes/list?filter=name%3D%5Ed", [{"name": "data", "created": "x"}])
 
 
 def offered(host: str, line: str) -> list[str]:
@@ -125,7 +127,11 @@ def test_tab_completes_names_of_containers_and_images(
             keys.write(f"{PREPARE[shell]}. {script}; echo rea''dy\n".encode())
             seen(keys, b"ready\r")
             for typed, listed, completed in (
-                (b"klee stop we\t", "/containers/list?all=true", "/containers/web/stop"),
+                (
+                    b"klee stop we\t",
+                    "/containers/list?all=true&filter=name%3D%5Ewe",
+                    "/containers/web/stop",
+                ),
                 (b"klee rmi si\t", "/images/list", "/images/site:1"),
             ):
                 keys.write(typed)

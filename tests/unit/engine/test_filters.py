@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from kleene.engine.filters import Related, select
+from kleene.engine.filters import OF_RECORDS, Related, select
 from kleene.engine.lists import Lists
 from kleene.errors import InvalidInput, NotFound
 from kleene.schemas.containers import ContainerSummary, PublishedPort
@@ -14,9 +15,10 @@ from kleene.schemas.filters import parse
 from kleene.schemas.images import Image
 from kleene.schemas.networks import Network
 from kleene.schemas.secrets import Secret
-from kleene.schemas.settings import Health
+from kleene.schemas.settings import ContainerSettings, Health
 from kleene.schemas.volumes import Volume
 from tests.api.fake_engine import FakeEngine
+from tests.unit.metadata.test_metadata import CONTAINER
 
 FLASK = "cccc1"
 
@@ -142,6 +144,15 @@ def test_images(words: str, ids: str) -> None:
     assert " ".join(i.id for i in found) == ids
 
 
+def test_what_is_known_of_a_container_without_a_summary() -> None:
+    """The same filters fit rows of the metadata."""
+    words = ["name=web", "id=c", "image=web", "restart=on-startup", "driver=ipnet", "label=a=1"]
+    record = replace(CONTAINER, settings=ContainerSettings(labels={"a": "1"}))
+    assert {word.partition("=")[0] for word in words} < OF_RECORDS
+    assert select("container", [record], parse("container", words), Related()) == [record]
+    assert select("container", [record], parse("container", ["label=b"]), Related()) == []
+
+
 def test_what_the_others_use() -> None:
     net = Network("n1", "net", "bridge", "", "", "", "", "", True, False, "")
     lo = Network("n2", "lo", "loopback", "", "", "", "", "", True, False, "")
@@ -171,8 +182,8 @@ async def test_which_containers_a_list_begins_with() -> None:
     """Those that do not run count where the filter is about them, or about when they were created."""
     engine = FakeEngine()
 
-    async def all_of(every: bool, /) -> list[ContainerSummary]:
-        return [A, BB, CCC, DDDD] if every else [A]
+    async def all_of(every: bool, choose: Any = list, /) -> list[ContainerSummary]:
+        return [*choose([A, BB, CCC, DDDD] if every else [A])]
 
     engine.containers.list = all_of  # type: ignore[method-assign]
     lists = Lists(engine)
@@ -183,6 +194,7 @@ async def test_which_containers_a_list_begins_with() -> None:
     assert await names() == "a"
     assert await names(every=True) == "a bb ccc dddd"
     assert await names("status=exited") == "bb"
+    assert await names("exited=3", "name=b", "label=z") == "bb"
     assert await names("since=a") == ""
     assert await names("before=dddd") == "a"
     assert await names("before=dddd", every=True) == "a bb ccc"
