@@ -272,6 +272,9 @@ class Context:
         return os.readlink(f"/proc/self/fd/{fd}").removeprefix(root).lstrip("/")  # noqa: PTH115
 
     def _walk(self, path: str, stop: Stop) -> Iterable[Entry]:
+        if not self._ignore.rules:
+            return stop.watched(walk(self._root, path))
+
         def skip(entry: str, is_directory: bool) -> bool:
             stop.check()
             if is_directory and self._ignore.has_exceptions:

@@ -58,11 +58,11 @@ class Learned:
         """The digest of the file that has this signature, if it is known."""
         return self._own.get(key) or self._known.get(key)
 
-    def wants(self, entry: Entry) -> bool:
-        """Whether the digest of a file is not known yet."""
-        return self.get(signature(entry.stat)) is None
+    def wants(self, key: Signature, /) -> bool:
+        """Whether the digest of the file that has this signature is not known yet."""
+        return self.get(key) is None
 
-    def learn(self, entry: Entry, content: bytes, attributes: Mapping[str, bytes]) -> None:
+    def learn(self, key: Signature, content: bytes, attributes: Mapping[str, bytes], /) -> None:
         """Take what a file has that was the same before and after it was read.
 
         Args:
@@ -71,9 +71,8 @@ class Learned:
         whole = hashlib.sha256(content)
         for name, value in sorted(attributes.items()):
             whole.update(b"%b %d\n%b" % (os.fsencode(name), len(value), value))
-        key, digest = signature(entry.stat), whole.digest()
-        self._own[key] = digest
-        if time.time_ns() - max(entry.stat.st_mtime_ns, entry.stat.st_ctime_ns) > _RECENT:
+        self._own[key] = digest = whole.digest()
+        if time.time_ns() - max(key[-2:]) > _RECENT:  # mtime and ctime
             self._known.put(key, digest)
 
 
@@ -98,18 +97,19 @@ def tree_digest(
     """
     total, start = hashlib.sha256(), len(path) + 1 if path else 0
     contents: list[bytes] = []
+    known = digests.get
     for entry in entries:
-        mode = entry.stat.st_mode
-        kind, bits = stat.S_IFMT(mode), stat.S_IMODE(mode)
+        status = entry.stat
+        kind, bits = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
         name = os.fsencode(entry.path[start:])
         if kind == stat.S_IFREG:
-            content = digests.get(signature(entry.stat)) or _read(files, entry, digests)
+            content = known(signature(status)) or _read(files, entry, digests)
         else:
             content = os.fsencode(entry.target)
             bits = 0 if kind == stat.S_IFLNK else bits
         total.update(b"%o %o %d %d\n%b%b" % (kind, bits, len(name), len(content), name, content))
         if owners:
-            total.update(b"%d %d\n" % (entry.stat.st_uid, entry.stat.st_gid))
+            total.update(b"%d %d\n" % (status.st_uid, status.st_gid))
         contents.append(content)
     return total.digest(), contents
 
@@ -126,7 +126,7 @@ def _read(files: Files, entry: Entry, digests: Learned) -> bytes:
             raise changed(entry.path)
     finally:
         os.close(fd)
-    digests.learn(entry, content.digest(), attributes)
+    digests.learn(key, content.digest(), attributes)
     found = digests.get(key)
     assert found is not None
     return found

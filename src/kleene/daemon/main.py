@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -154,6 +155,7 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
         streams = Streams()
         app = create_app(engine, streams)
         addresses = [listener.address for listener in listeners]
+        _spare_the_collector()
         with listening(addresses) as sockets:
             pairs = list(zip(listeners, sockets, strict=True))
             ready = asyncio.Event()
@@ -164,6 +166,16 @@ async def _serve(config: Config, load: Callable[[], Config]) -> None:
     finally:
         await engine.close()
     _log.info("stopped; containers keep running")
+
+
+def _spare_the_collector() -> None:
+    """Look for garbage in circles less often, and never in what is loaded: that stays.
+
+    A list of a large tree is some hundred thousand objects, none in a circle; looking through them as often
+    as Python does by itself takes a fifth of the time that it takes to make them.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def _announce(ready: asyncio.Event, addresses: Sequence[str]) -> None:

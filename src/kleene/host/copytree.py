@@ -18,7 +18,7 @@ from typing import Protocol, Self, TypeVar
 
 from kleene.errors import InvalidInput
 from kleene.host import filedata, inroot, oserrors
-from kleene.host.treewalk import Entry, Files, LastDirectory, changed, signature, walk
+from kleene.host.treewalk import Entry, Files, LastDirectory, Signature, changed, signature, walk
 
 Owner = tuple[int, int]
 """User and group id."""
@@ -37,11 +37,11 @@ _SPECIAL = {
 class Contents(Protocol):
     """Who wants to know what the files have that are copied."""
 
-    def wants(self, entry: Entry) -> bool:
-        """Whether the content of a regular file is not known yet."""
+    def wants(self, key: Signature, /) -> bool:
+        """Whether the content of the file that has this signature is not known yet."""
         ...
 
-    def learn(self, entry: Entry, content: bytes, attributes: dict[str, bytes]) -> None:
+    def learn(self, key: Signature, content: bytes, attributes: dict[str, bytes], /) -> None:
         """Take the SHA-256 of a content as it was copied, and the extended attributes that were."""
         ...
 
@@ -190,21 +190,21 @@ class _Copier:
 
     def _fill(self, source: int, target: int, entry: Entry) -> None:
         """Copy content and metadata. What is learnt of the content is of an unchanged file, or nothing is."""
-        status, contents = entry.stat, self._contents
-        if contents is not None and not contents.wants(entry):
-            contents = None
-        content = None if contents is None else hashlib.sha256()
+        status, contents, content = entry.stat, self._contents, None
+        key = signature(status)
+        if contents is not None and contents.wants(key):
+            content = hashlib.sha256()
         filedata.copy_data(source, target, status, content)
         self._set_owner_and_mode(target, entry)
         # After the owner: a change of owner takes the capabilities away (capabilities(7)).
         attributes = filedata.xattrs(source)
         if attributes:
             filedata.set_xattrs(target, attributes)
-        if signature(os.fstat(source)) != signature(status):
+        if signature(os.fstat(source)) != key:
             raise changed(entry.path)
         os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
         if contents is not None and content is not None:
-            contents.learn(entry, content.digest(), attributes)
+            contents.learn(key, content.digest(), attributes)
 
     def _copy_link(self, entry: Entry, destination: str, name: str) -> None:
         self._make(self._symlink, entry.target, name, destination)

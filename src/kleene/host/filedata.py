@@ -211,9 +211,12 @@ if sys.platform == "linux":
 
         Access lists and security labels speak of the users and the policy of one system; they stay there.
         """
+        names = os.listxattr(fd)
+        if not names:
+            return {}
         return {
             name: os.getxattr(fd, name)
-            for name in os.listxattr(fd)
+            for name in names
             if name == "security.capability" or name.startswith("user.")
         }
 

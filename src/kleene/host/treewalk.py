@@ -7,6 +7,7 @@ file later can tell whether it is still the same. Nothing stays open between two
 from __future__ import annotations
 
 import errno
+import operator
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -35,15 +36,10 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 Signature = tuple[int, int, int, int, int]
 
 
-def signature(status: os.stat_result) -> Signature:
-    """What changes when a file's content does: device, inode, size, mtime and ctime in nanoseconds."""
-    return (
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
+signature: Callable[[os.stat_result], Signature] = operator.attrgetter(
+    "st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns"
+)
+"""What changes when a file's content does: device, inode, size, mtime and ctime in nanoseconds."""
 
 
 def changed(path: str) -> Conflict:
@@ -144,11 +140,15 @@ def _open_listed(root: int, path: str) -> int:
         raise
 
 
+_name = operator.attrgetter("name")
+
+
 def _entries(fd: int, directory: str, skip: Callable[[str, bool], bool] | None) -> Iterator[Entry]:
     prefix = f"{directory}/" if directory else ""
     with os.scandir(fd) as found:
-        listed = sorted([(item.name, item) for item in found])  # names differ: items do not count
-    for name, item in listed:
+        listed = sorted(found, key=_name)
+    for item in listed:
+        name = item.name
         path = prefix + name
         if skip is not None and skip(path, item.is_dir(follow_symlinks=False)):
             continue

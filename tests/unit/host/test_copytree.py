@@ -14,7 +14,7 @@ import pytest
 from kleene.errors import Conflict, HostUnavailable, InvalidInput
 from kleene.host import filedata
 from kleene.host.copytree import copy_entries, copy_tree
-from kleene.host.treewalk import Entry, walk
+from kleene.host.treewalk import Entry, Signature, walk
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes owners")
 
@@ -110,21 +110,22 @@ def test_content_of_every_size(source: Path, target: Path, size: int) -> None:
 
 
 class Learned:
-    """Takes what a copy tells of contents."""
+    """Takes what a copy tells of contents, by size."""
 
-    def __init__(self) -> None:
-        self.contents: dict[str, bytes] = {}
+    def __init__(self, *known: int) -> None:
+        self._known = known
+        self.contents: dict[int, bytes] = {}
 
-    def wants(self, entry: Entry) -> bool:
-        return entry.path != "known"
+    def wants(self, key: Signature, /) -> bool:
+        return key[2] not in self._known
 
-    def learn(self, entry: Entry, content: bytes, attributes: dict[str, bytes]) -> None:
-        self.contents[entry.path] = content
+    def learn(self, key: Signature, content: bytes, attributes: dict[str, bytes], /) -> None:
+        self.contents[key[2]] = content
 
 
-def learn(source: Path, target: Path) -> dict[str, bytes]:
+def learn(source: Path, target: Path, *known: int) -> dict[int, bytes]:
     """Copy all that is in ``source``; the digests that the copy told."""
-    learned = Learned()
+    learned = Learned(*known)
     fd = os.open(source, os.O_RDONLY)
     try:
         entries = [(e, f"/{e.path}") for e in walk(fd) if e.path]
@@ -148,13 +149,13 @@ def test_what_is_told_of_a_content_is_what_was_written(
             file.seek(2 * size // 3)
         file.write(data[size // 3 :][: size // 4])
         file.truncate(size)
-    (source / "known").write_bytes(data)
-    told = learn(source, target)
+    (source / "known").write_bytes(data + b"more")
+    told = learn(source, target, size + 4)
     written = (target / "data").read_bytes()
     assert written == (source / "data").read_bytes()
-    assert told["data"] == hashlib.sha256(written).digest()
-    assert "known" not in told
-    assert (target / "known").read_bytes() == data
+    assert told[size] == hashlib.sha256(written).digest()
+    assert size + 4 not in told
+    assert (target / "known").read_bytes() == data + b"more"
 
 
 def test_a_file_that_grows_while_it_is_copied_stops_the_copy(
