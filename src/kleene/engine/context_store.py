@@ -63,7 +63,7 @@ class _Kept(NamedTuple):
 
     used: float
     size: int
-    path: Path
+    path: str
 
 
 class ContextStore:
@@ -182,7 +182,7 @@ class ContextStore:
                 hint="build again: it is sent again",
             ) from error
         if not tree.is_dir():
-            context_trees.make(wanted, tree, self.blobs.path, stop)
+            context_trees.make(wanted, tree, self.blobs.place, stop)
         return wanted.name
 
     def _tree(self, context: str) -> Path:
@@ -216,7 +216,7 @@ class ContextStore:
             age = now - each.used
             if age >= young and (total > self.limits.kept or age > self.limits.age):
                 total -= each.size
-                self._remove(each.path)
+                self._remove(Path(each.path))
 
     def _remove(self, path: Path) -> None:
         gone = path.with_name(f"{path.name}.gone")
@@ -229,14 +229,20 @@ class ContextStore:
         _remove(gone)
 
     def _all(self) -> Iterator[_Kept]:
-        for pattern in ("blobs/*/*", "parts/*", "lists/*", "trees/*"):
-            for path in self._directory.glob(pattern):
-                if path.suffix:  # in the making, or on its way out
+        for name in os.listdir(self._directory / "blobs"):  # noqa: PTH208 - of many files
+            yield from self._in(f"blobs/{name}")
+        for name in ("parts", "lists", "trees"):
+            yield from self._in(name)
+
+    def _in(self, directory: str) -> Iterator[_Kept]:
+        with os.scandir(self._directory / directory) as found:
+            for entry in found:
+                if "." in entry.name:  # in the making, or on its way out
                     continue
                 with contextlib.suppress(FileNotFoundError):
-                    status = path.stat()
-                    size = self._size(path) if path.is_dir() else status.st_size
-                    yield _Kept(status.st_mtime, size, path)
+                    status, whole = entry.stat(), entry.is_dir()
+                    size = self._size(Path(entry.path)) if whole else status.st_size
+                    yield _Kept(status.st_mtime, size, entry.path)
 
     def _size(self, tree: Path) -> int:
         if tree.name not in self._sizes:

@@ -16,7 +16,7 @@ from kleene.host.threads import Stop
 _PRIVATE = 0o700
 
 
-def make(manifest: Manifest, directory: Path, blob: Callable[[str], Path], stop: Stop) -> None:
+def make(manifest: Manifest, directory: Path, blob: Callable[[str], str], stop: Stop) -> None:
     """Make ``directory``, whole or not at all, with the items of a manifest that was checked.
 
     Files share their blocks with the contents where the file system can. They never are hard links of them:
@@ -55,7 +55,7 @@ def _rename(half: Path, directory: Path) -> None:
             raise
 
 
-def _fill(manifest: Manifest, top: Path, blob: Callable[[str], Path], stop: Stop) -> None:
+def _fill(manifest: Manifest, top: Path, blob: Callable[[str], str], stop: Stop) -> None:
     root = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for item in stop.watched(manifest.items):
@@ -76,7 +76,7 @@ def _fill(manifest: Manifest, top: Path, blob: Callable[[str], Path], stop: Stop
         os.close(root)
 
 
-def _file(item: Item, root: int, content: Path) -> None:
+def _file(item: Item, root: int, content: str) -> None:
     source = os.open(content, os.O_RDONLY)
     try:
         # The sum of the sizes was checked against what a context may have.
