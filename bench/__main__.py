@@ -116,8 +116,8 @@ def run(directory: Path, arguments: argparse.Namespace) -> str:
     raw = raw_limits(directory / "raw", base, max(arguments.rounds, 5))
     return "\n".join(
         [
-            f"Medians of {arguments.rounds} rounds, of 2 for the copies of a context; in brackets, how many "
-            "times Kleene's.",
+            f"Medians of {arguments.rounds} rounds, of 2 for copies and large contexts; in brackets, how "
+            "many times Kleene's.",
             "",
             report.table(lines, [tool.name for tool in tools]),
             report.limits(raw),

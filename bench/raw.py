@@ -39,8 +39,12 @@ class Raw:
         image = directory / "pool.btrfs"
         with image.open("wb") as file:
             file.truncate(8 << 30)
-        run(["mkfs.btrfs", "-q", image])
-        run(["mount", "-o", "loop", image, pool])
+        # As kleene.storage.loopfile makes Kleene's own.
+        node = str(os.sysconf("SC_PAGESIZE"))
+        run(["mkfs.btrfs", "-q", "-n", node, "-m", "single", image])
+        run(["mount", "-o", "loop,noatime", image, pool])
+        device = run(["findmnt", "-no", "SOURCE", pool]).strip()
+        run(["losetup", "--direct-io=on", device])
         return pool
 
     def _make_bundle(self, bundle: Path, root: Path) -> Path:
@@ -53,13 +57,13 @@ class Raw:
         (bundle / "config.json").write_text(json.dumps(spec))
         return bundle
 
-    def snapshot(self, number: int) -> float:
+    def snapshot(self, number: int, name: str = "snapshot") -> float:
         """A snapshot by the kernel's ioctl."""
         pool = os.open(self._pool, os.O_RDONLY | os.O_DIRECTORY)
         source = os.open(self._pool / "source", os.O_RDONLY | os.O_DIRECTORY)
-        name = f"snapshot-{number}".encode()
+        text = f"{name}-{number}".encode()
         # Mutable: the fcntl module takes no more than 1024 bytes of any other kind.
-        arguments = bytearray(_ARGUMENTS.pack(source, 0, 0, 0, 0, 0, 0, name))
+        arguments = bytearray(_ARGUMENTS.pack(source, 0, 0, 0, 0, 0, 0, text))
         try:
             return seconds(lambda: _ioctl(pool, arguments))
         finally:
@@ -79,17 +83,37 @@ class Raw:
         """``cp -a`` of the files of the row of the same name, from the disk of the bench into the pool."""
         return self._copy("small", rows.write_small_files, number)
 
+    def keep_small(self, number: int) -> float:
+        """The same, and a snapshot of it, which waits until all is on the disk."""
+        return self._copy("small", rows.write_small_files, number, keep=True)
+
     def copy_large(self, number: int) -> float:
-        """The same of one large file."""
+        """``cp -a`` of one large file."""
         return self._copy("large", rows.write_large_file, number)
 
-    def _copy(self, name: str, write: Callable[[Path], None], number: int) -> float:
-        source, target = self._directory / name, self._pool / f"{name}-{number}"
+    def keep_large(self, number: int) -> float:
+        """The same, and a snapshot of it."""
+        return self._copy("large", rows.write_large_file, number, keep=True)
+
+    def walk(self, number: int) -> float:
+        """A walk that looks at every file, by a program in C."""
+        tree = self._directory / "walked"
+        if not tree.exists():
+            rows.write_files(tree, rows.UNCHANGED_FILES, lambda n: b"%d" % n)
+        return seconds(lambda: _quiet(["find", tree, "-size", "+1G"]))
+
+    def _copy(
+        self, name: str, write: Callable[[Path], None], number: int, *, keep: bool = False
+    ) -> float:
+        source, target = self._directory / name, self._pool / "source" / name
         if not source.exists():
             write(source)
         argv: list[str | Path] = ["cp", "-a", "--reflink=auto", source, target]
         took = seconds(lambda: _quiet(argv))
+        if keep:
+            took += self.snapshot(number, name)
         shutil.rmtree(target)
+        os.sync()  # the next measurement does not pay for this one
         return took
 
     def close(self) -> None:
@@ -105,10 +129,16 @@ def _quiet(argv: Sequence[str | Path]) -> None:
     subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True)
 
 
+_SMALL = f"`cp -a --reflink=auto` of {rows.SMALL_FILES:,} small files"
+_LARGE = f"`cp -a --reflink=auto` of one {rows.LARGE_FILE >> 20} MiB file"
+
 LIMITS = [
     ("a bare btrfs snapshot (ioctl)", Raw.snapshot),
     ("a bare `runc run … true`", Raw.runc),
     ("a bare `python3 -c pass`", Raw.python),
-    (f"`cp -a --reflink=auto` of {rows.SMALL_FILES:,} small files", Raw.copy_small),
-    (f"`cp -a --reflink=auto` of one {rows.LARGE_FILE >> 20} MiB file", Raw.copy_large),
+    (_SMALL, Raw.copy_small),
+    (f"{_SMALL}, and a snapshot", Raw.keep_small),
+    (_LARGE, Raw.copy_large),
+    (f"{_LARGE}, and a snapshot", Raw.keep_large),
+    (f"`find -size` over {rows.UNCHANGED_FILES:,} files", Raw.walk),
 ]

@@ -15,6 +15,7 @@ STEPS = 20
 STAGES = 4
 SMALL_FILES = 20_000
 LARGE_FILE = 512 << 20
+UNCHANGED_FILES = 100_000
 DETACHED = 20
 PRESENT = 100
 
@@ -122,6 +123,45 @@ class CopyLarge(CopySmall):
         write_large_file(self._files(tool))
 
 
+class CopyFrom(CopySmall):
+    """The stage that has the files comes from the cache; every round has another destination."""
+
+    title = f"COPY --from of {SMALL_FILES:,} small files of a cached stage"
+
+    def prepare(self, tool: Tool) -> None:
+        super().prepare(tool)
+        self.measure(tool, -1)
+
+    def measure(self, tool: Tool, number: int) -> float:
+        context = self._files(tool).parent
+        stage = f"FROM {BASE} AS files\nCOPY files /files\n"
+        (context / "Dockerfile").write_text(
+            f"{stage}FROM {BASE}\nCOPY --from=files /files /copied-{number}\n"
+        )
+        return seconds(lambda: tool.build(context, "copied-from", cache=True))
+
+
+class ContextSame(Row):
+    """All tools read the same context. The files are not of just now when the first of them looks."""
+
+    title = f"rebuild from an unchanged context of {UNCHANGED_FILES:,} files"
+    most = 2
+
+    def prepare(self, tool: Tool) -> None:
+        context = self._context()
+        if not context.exists():
+            write_files(context / "files", UNCHANGED_FILES, lambda number: b"%d" % number)
+            (context / "Dockerfile").write_text(f"FROM {BASE}\nCOPY files /files\n")
+            time.sleep(3)
+        tool.build(context, "unchanged", cache=True)
+
+    def measure(self, tool: Tool, number: int) -> float:
+        return seconds(lambda: tool.build(self._context(), "unchanged", cache=True))
+
+    def _context(self) -> Path:
+        return self.scratch / "unchanged"
+
+
 class BuildStages(Row):
     title = f"{STEPS} RUN steps in {STAGES} independent stages, no cache"
 
@@ -144,12 +184,17 @@ def _stages() -> str:
 
 
 def write_small_files(directory: Path) -> None:
-    """Make :data:`SMALL_FILES` files of 200 to 2200 bytes in directories of a hundred."""
-    for number in range(SMALL_FILES):
+    """Make :data:`SMALL_FILES` files of 200 to 2200 bytes."""
+    write_files(directory, SMALL_FILES, lambda number: os.urandom(200 + number % 100 * 20))
+
+
+def write_files(directory: Path, count: int, content: Callable[[int], bytes]) -> None:
+    """Make files in directories of a hundred."""
+    for number in range(count):
         if number % 100 == 0:
             (directory / str(number)).mkdir(parents=True)
         path = directory / str(number - number % 100) / str(number)
-        path.write_bytes(os.urandom(200 + number % 100 * 20))
+        path.write_bytes(content(number))
 
 
 def write_large_file(directory: Path) -> None:
@@ -227,6 +272,8 @@ ROWS: list[type[Row]] = [
     BuildStages,
     CopySmall,
     CopyLarge,
+    CopyFrom,
+    ContextSame,
     RunHost,
     RunBridge,
     Detached,
