@@ -91,18 +91,20 @@ def raw_limits(directory: Path, base: Path, rounds: int) -> list[Line]:
 
 def tools_in(directory: Path, names: Sequence[str]) -> list[Tool]:
     """The tools that were asked for, each with a directory of its own."""
-    docker = Docker(directory / "docker")
+    own = [directory / name for name in ("kleene", "kleene-runc", "docker", "podman", "buildah")]
+    for each in own:
+        each.mkdir()
+    kleene, with_runc, docker_, podman, buildah = own
+    docker = Docker(docker_)
     known: list[Tool] = [
-        Kleene(directory / "kleene"),
+        Kleene(kleene),
+        Kleene(with_runc, "kleene with runc", oci_runtime="runc"),
         docker,
         DockerBuildKit(docker),
-        Podman(directory / "podman"),
-        Buildah(directory / "buildah"),
+        Podman(podman),
+        Buildah(buildah),
     ]
-    chosen = [tool for tool in known if not names or tool.name.split()[0] in names]
-    for tool in chosen:
-        (directory / tool.name.split()[0]).mkdir(exist_ok=True)
-    return chosen
+    return [tool for tool in known if not names or tool.name.split()[0] in names]
 
 
 def run(directory: Path, arguments: argparse.Namespace) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,12 +16,17 @@ _BIN = Path(sys.executable).parent
 
 
 class Kleene:
-    """Kleene on its embedded default: a sparse file with btrfs in it."""
+    """Kleene on its embedded default: a sparse file with btrfs in it.
 
-    name = "kleene"
+    Args:
+        oci_runtime: the key of the configuration of that name. The others use runc where crun refuses
+            the host, so Kleene with runc is what compares with them step by step.
+    """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, name: str = "kleene", *, oci_runtime: str = "auto") -> None:
+        self.name = name
         self.directory = directory
+        self._oci_runtime = oci_runtime
         self._socket = f"http://{directory}/kleened.sock"
         self._daemon: subprocess.Popen[bytes] | None = None
 
@@ -33,7 +39,7 @@ class Kleene:
         config = self.directory / "config.yaml"
         config.write_text(
             f"kleene_root: {self.directory}/root\napi_listening_sockets:\n"
-            f"  - address: {self._socket}\n"
+            f"  - address: {self._socket}\noci_runtime: {self._oci_runtime}\n"
         )
         log = self.directory / "kleened.log"
         with log.open("wb") as sink:
@@ -44,8 +50,10 @@ class Kleene:
                 stderr=sink,
             )
         wait_for([str(_BIN / "klee"), "--host", self._socket, "lsi"], self._daemon, log)
-        self._klee("network", "create", "--subnet", "10.13.37.0/24", "bench")
-        return "this checkout"
+        # Two of them share the host's network.
+        subnet = "10.13.38.0/24" if self._oci_runtime == "runc" else "10.13.37.0/24"
+        self._klee("network", "create", "--subnet", subnet, "bench")
+        return f"this checkout, {json.loads(self._klee('info', '--format', 'json'))['runtime']}"
 
     def stop(self) -> None:
         if self._daemon is not None:
