@@ -25,25 +25,27 @@ _PAUSES = (0.002, 0.02, 0.2, 2.0)  # seconds between looks for processes that th
 class Calls:
     """Calls one runtime."""
 
-    def __init__(self, runtime: Runtime, groups: Cgroups, *, forks: bool) -> None:
+    def __init__(self, runtime: Runtime, groups: Cgroups, *, helpers: int) -> None:
         """
         Args:
-            forks: it makes a container in a process that ends after it, as crun does.
+            helpers: how many processes that it forked end just after it, where it made a container.
         """
         self._runtime = runtime
         self._groups = groups
-        self._forks = forks
-        self._left = 0  # helpers that end soon, one a container
+        self._helpers = helpers
+        self._left = 0  # helpers that are about to end
         self._background: set[asyncio.Task[None]] = set()
 
     async def run(self, log: Path, *arguments: str) -> int:
         """Bring up a container; the exit status. See :meth:`execute`."""
         try:
-            return await self.execute(log, *arguments)
-        finally:
-            if self._forks:
-                self._left += 1
-                self._in_background(self._reap_helpers())
+            status = await self.execute(log, *arguments)
+        except BaseException:
+            # Else the container's init, if it is there, is the helper's child, and nobody could reap it.
+            await asyncio.shield(self._reap_helpers())
+            raise
+        self._in_background(self._reap_helpers())
+        return status
 
     async def execute(
         self,
@@ -77,11 +79,12 @@ class Calls:
 
     async def _reap_helpers(self) -> None:
         """Reap the processes in which the runtime made containers: they end just after the runtime."""
+        self._left += self._helpers
         for pause in _PAUSES:
-            await asyncio.sleep(pause)
-            self._left = max(self._left - pidfd.reap_helpers(), 0)
             if self._left == 0:
                 return
+            await asyncio.sleep(pause)
+            self._left = max(self._left - pidfd.reap_helpers(), 0)
         self._left = 0  # a call that failed may have left none
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:

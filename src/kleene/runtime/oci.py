@@ -75,7 +75,7 @@ class OciDriver:
         self.log_bounds = LogBounds()
         self._rotation = Rotation()
         self._being_made = 0
-        self._calls = Calls(self._runtime, groups, forks=found.name == "crun")
+        self._calls = Calls(self._runtime, groups, helpers=int(found.name == "crun"))
         self._steps: set[int] = set()  # processes that wait for their exit status themselves
         self._alone: set[int] = set()  # sessions whose processes do not count
         self.tried = found.tried
