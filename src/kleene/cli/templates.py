@@ -2,8 +2,8 @@
 
 ``{{.Name}}`` is a field, ``{{.Container.Name}}`` one of an object in it, ``{{.}}`` all. Functions are put
 before a value or after a bar: ``{{json .Labels}}``, ``{{.Name | upper}}``, ``{{join .Cmd " "}}``. Blocks are
-``{{range .Mounts}}…{{end}}`` and ``{{if .Running}}…{{else}}…{{end}}``. Fields are named as in the API;
-capitals and underscores do not matter: ``.RestartPolicy`` is ``restart_policy``.
+``{{range .Mounts}}…{{end}}``, ``{{if eq .State "running"}}…{{else}}…{{end}}``, ``{{with .Health}}…{{end}}``.
+Fields are named as in the API; capitals and underscores do not matter: ``.ExitCode`` is ``exit_code``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from kleene.cli.output import Column, Object, Table, print_table
 
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\||[^\s|"]+')
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
 _PATH = re.compile(r"\.|(?:\.[A-Za-z_][A-Za-z0-9_-]*)+")
 _ESCAPES = {"\\t": "\t", "\\n": "\n"}
-_HINT = "write fields as {{.Name}}; functions are json, join, upper, lower, len"
 
 
 def _plain(value: Any) -> str:
@@ -42,17 +42,39 @@ def _join(values: Any, separator: str = ",") -> str:
     return separator.join(map(_plain, values)) if isinstance(values, list) else _plain(values)
 
 
+def _index(values: Any, *keys: Any) -> Any:
+    """What is at a key or place, and there at the next; nothing if there is none."""
+    for key in keys:
+        if isinstance(values, Mapping):
+            values = values.get(key)
+        elif isinstance(values, list) and isinstance(key, int):
+            values = values[key] if 0 <= key < len(values) else None
+        else:
+            return None
+    return values
+
+
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "json": lambda value: json.dumps(value, ensure_ascii=False),
     "join": _join,
+    "index": _index,
+    "eq": lambda value, *others: value in others,
+    "ne": lambda value, other: value != other,
+    "not": lambda value: not value,
+    "title": lambda value: _plain(value).title(),
+    "split": lambda value, separator: _plain(value).split(separator),
+    "truncate": lambda value, length: _plain(value)[:length],
     "upper": lambda value: _plain(value).upper(),
     "lower": lambda value: _plain(value).lower(),
     "len": lambda value: len(value or ()),
 }
 
 
+_HINT = f"write fields as {{{{.Name}}}}; functions are {', '.join(_FUNCTIONS)}"
+
+
 class Block(NamedTuple):
-    """``range`` or ``if``: the value that it turns on, what is in it, and what is after ``else``."""
+    """``range``, ``if`` or ``with``: the value that it turns on, what is in it, what is after ``else``."""
 
     kind: str
     value: Sequence[str]
@@ -97,7 +119,7 @@ class Template:
             if words in (["end"], ["else"]) and not top:
                 return nodes
             self._at += 1
-            if words and words[0] in ("range", "if"):
+            if words and words[0] in ("range", "if", "with"):
                 nodes.append(self._block(words))
             else:
                 nodes.append(_checked(words, piece))
@@ -149,8 +171,8 @@ def _render_block(block: Block, value: Any) -> list[str]:
     subject = _evaluate(block.value, value)
     if not subject:
         return _render(block.other, value)
-    if block.kind == "if":
-        return _render(block.inner, value)
+    if block.kind != "range":
+        return _render(block.inner, subject if block.kind == "with" else value)
     each = subject.values() if isinstance(subject, Mapping) else subject
     return [text for item in each for text in _render(block.inner, item)]
 
@@ -159,6 +181,7 @@ def _checked(words: list[str], written: str) -> tuple[str, ...]:
     """The words of a value, each of which is known."""
     for word in words:
         known = word in _FUNCTIONS or word == "|" or word.startswith('"') or _PATH.fullmatch(word)
+        known = known or _NUMBER.fullmatch(word)
         if not known:
             raise Misused(f"template has the unknown word '{word}' in '{written}'", hint=_HINT)
     if not words or words[0] == "|" or words[-1] == "|":
@@ -169,6 +192,8 @@ def _checked(words: list[str], written: str) -> tuple[str, ...]:
 def _evaluate(words: Sequence[str], value: Any) -> Any:
     result: Any = None
     for number, part in enumerate(_parts(words)):
+        if part[0] == ".Label" and len(part) == 2:  # as Docker's lists have it
+            part = ["index", ".Labels", part[1]]
         arguments = [_word(word, value) for word in part if word not in _FUNCTIONS]
         if number:
             # Go gives the value before the bar as the last argument; for join it is the first here.
@@ -201,6 +226,8 @@ def _parts(words: Sequence[str]) -> list[list[str]]:
 
 
 def _word(word: str, value: Any) -> Any:
+    if _NUMBER.fullmatch(word):
+        return int(word)
     if word.startswith('"'):
         return word[1:-1].replace('\\"', '"')
     for name in filter(None, word.split(".")):

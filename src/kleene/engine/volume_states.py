@@ -90,9 +90,11 @@ class VolumeStates:
         self._volumes.get(volume)
         found = self._store.snapshot(volume, snapshot)
         if found is None:
+            near = names.nearest(snapshot, [each.name for each in self._volumes.snapshots(volume)])
+            listed = f"list what there is: klee volume snapshots {volume}"
             raise NotFound(
                 f"no such snapshot: '{snapshot}' of volume '{volume}'",
-                hint=f"list what there is: klee volume snapshots {volume}",
+                hint=f"did you mean '{near}'?" if near else listed,
             )
         return found
 

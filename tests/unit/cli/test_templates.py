@@ -46,6 +46,15 @@ OBJECT = {
         ("{{if .ExitCode}}{{.ExitCode}}{{end}}.", "."),
         ("{{range .Cmd}}{{.}} {{end}}", "flask run "),
         ("a\\tb", "a\tb"),
+        ('{{index .Labels "team"}}{{index .Labels "none"}}', "a"),
+        ("{{index .Cmd 1}}{{index .Cmd 2}}", "run"),
+        ('{{index .Mounts 1 "source"}}', "/srv"),
+        ('{{.Label "tier"}}', "b"),
+        ('{{if eq .Name "db" "web"}}yes{{end}}{{if ne .Name "web"}}no{{end}}', "yes"),
+        ("{{if not .ExitCode}}none{{end}}", "none"),
+        ("{{with .Health}}{{.Status}}{{end}}{{with .Nothing}}x{{else}}-{{end}}", "healthy-"),
+        ("{{truncate .RestartPolicy 3}} {{title .Name}}", "alw Web"),
+        ("{{.RestartPolicy | truncate 2}}", "al"),
     ],
 )
 def test_templates(template: str, text: str) -> None:
