@@ -3,7 +3,7 @@ BIN := .venv/bin
 # Two workers share the tests; those of storage come alone, because zfs-fuse loses its patience beside others.
 WORKERS := --numprocesses 2 --dist loadgroup
 
-.PHONY: help setup check lint test fuzz demo demo-clean bench docs lock format clean
+.PHONY: help setup check lint test vm-test fuzz demo demo-clean bench docs lock format clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: ## Every check and every test, for real: needs root, takes some minutes
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(WORKERS) --ignore-glob='*/contract/test_storage*.py'
 	$(BIN)/python -m pytest tests/contract/test_storage*.py
+
+vm-test: ## Tests of control groups version 2 and power cuts, in a virtual machine; needs root, takes many minutes
+	@scripts/setup vm
+	$(BIN)/python -m tests.vm
 
 SECONDS ?= 600
 fuzz: ## Fuzz the readers of Dockerfiles for SECONDS (600) each; keeps the corpus in .fuzz

@@ -26,7 +26,7 @@ from kleene.daemon.platforms import instance_of
 
 BIN = Path(sys.executable).parent
 _POOL = "4G"
-_PATIENCE = 30.0
+_PATIENCE = float(os.environ.get("KLEENE_PATIENCE", "30"))  # seconds; a slow machine needs more
 
 T = TypeVar("T")
 

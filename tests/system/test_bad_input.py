@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import BIN, Daemon, Result, unused_network
+from tests.support.rootfs import write_tar
 
 pytestmark = pytest.mark.slow
 
@@ -307,3 +309,11 @@ def test_a_full_disk(new_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     assert "space" in (result.stderr + result.stdout).lower()
     assert listing(small) == before
     assert small.klee("run", "-q", "--rm", "tiny", "echo", "still works").stdout == "still works\n"
+    # What did not fit is gone with its space when the error is told; what fits goes in at once.
+    pieces = {f"piece-{number}": os.urandom(1 << 20) for number in range(300)}
+    huge = write_tar(tmp_path / "huge.tar", pieces)
+    half = write_tar(tmp_path / "half.tar", dict(list(pieces.items())[:100]))
+    assert "no space left" in refused(small, "image", "create", "fetch", f"file://{huge}").stderr
+    small.klee("image", "create", "-t", "half", "fetch", f"file://{half}")
+    small.klee("rmi", "half")
+    assert listing(small) == before

@@ -59,8 +59,12 @@ class Database:
 
         Raises:
             sqlite3.IntegrityError: a constraint forbids it.
+            HostUnavailable: it cannot be written.
         """
-        return self._connection.execute(sql, parameters).rowcount
+        try:
+            return self._connection.execute(sql, parameters).rowcount
+        except sqlite3.OperationalError as error:
+            raise _told(error) from error
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -68,15 +72,15 @@ class Database:
         if self._depth:
             yield
             return
-        self._connection.execute("BEGIN IMMEDIATE")
+        self.execute("BEGIN IMMEDIATE")
         self._depth = 1
         try:
             yield
+            self.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk has ended it already
+                self._connection.execute("ROLLBACK")
             raise
-        else:
-            self._connection.execute("COMMIT")
         finally:
             self._depth = 0
 
@@ -96,6 +100,21 @@ class Database:
             yield
         finally:
             self._connection.execute("PRAGMA synchronous = FULL")
+
+
+def _told(error: sqlite3.OperationalError) -> Exception:
+    """The error in the user's words, if it is about the disk (https://sqlite.org/rescode.html)."""
+    code = error.sqlite_errorcode & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return HostUnavailable(
+            "the metadata cannot be written: the disk with the data directory is full",
+            hint="free space on it: klee image prune -a, or delete other files there",
+        )
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
+        return HostUnavailable(
+            f"the metadata cannot be written: {error}", hint="the kernel's log says why: dmesg"
+        )
+    return error
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

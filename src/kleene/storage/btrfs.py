@@ -20,6 +20,7 @@ from kleene.errors import InvalidInput
 from kleene.host.threads import in_thread
 from kleene.storage import btrfs_ioctl, btrfs_quota, btrfs_transfer
 from kleene.storage.btrfs_changes import names, told
+from kleene.storage.btrfs_cleaning import settle_if_short
 from kleene.storage.btrfs_pool import DATASETS, SNAPSHOTS, Pool, open_foreign
 from kleene.storage.btrfs_space import SpaceMeter
 from kleene.storage.compare import changes
@@ -82,10 +83,12 @@ class BtrfsDriver:
         return self._pool.root.joinpath(SNAPSHOTS, *snapshot_parts(snapshot))
 
     async def create(self, dataset: str) -> None:
+        await self._call(lambda: settle_if_short(self._pool.fd))
         await self._make_dataset(dataset, lambda: self._pool.create(dataset))
 
     async def clone(self, snapshot: Snapshot, dataset: str) -> None:
         def clone() -> None:
+            settle_if_short(self._pool.fd)
             with self._pool.snapshot(snapshot) as source:
                 self._pool.clone(source, dataset)
 

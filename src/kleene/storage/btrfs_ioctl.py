@@ -21,6 +21,7 @@ _ROOT_TREE = 1
 _UUID_TREE = 9
 _EXTENT_DATA_KEY = 108
 _ROOT_REF_KEY = 156
+_ORPHANS, _ORPHAN_KEY = 2**64 - 5, 48
 _UUID_SUBVOL_KEY = 251
 _INLINE = 0
 _FILE_EXTENT_SIZE = 53  # struct btrfs_file_extent_item with a place on disk
@@ -187,6 +188,14 @@ def _root_refs(fd: int, parent: int, first: int) -> list[int]:
         children.append(child)
         position += 32 + length
     return children
+
+
+def has_destroyed(fd: int) -> bool:
+    """Whether there are destroyed subvolumes that the kernel has not taken apart yet (orphan items)."""
+    key = _search_key(_ROOT_TREE, (_ORPHANS, _ORPHAN_KEY, 0), (_ORPHANS, _ORPHAN_KEY, _MAX))
+    raw = ctypes.create_string_buffer(key, _ARGS_SIZE)
+    _ioctl(fd, _TREE_SEARCH, raw)
+    return struct.unpack_from("=I", raw, 64) != (0,)
 
 
 def subvolume_of(fd: int, uuid: bytes) -> int | None:

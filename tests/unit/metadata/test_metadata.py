@@ -102,6 +102,23 @@ def test_a_failed_transaction_changes_nothing(database: Database) -> None:
     assert store.containers.get(CONTAINER.id) == CONTAINER
 
 
+def test_a_full_disk_is_told_and_changes_nothing(database: Database) -> None:
+    (pages,) = database.query("PRAGMA page_count")[0]
+    database.query(f"PRAGMA max_page_count = {pages}")
+    large = "x" * 100_000
+    insert = "INSERT INTO configs (name, created, labels, data) VALUES (?, '', '', ?)"
+    with pytest.raises(HostUnavailable, match="disk with the data directory is full"):
+        database.execute(insert, ["one", large])
+    with pytest.raises(HostUnavailable, match="is full"), database.transaction():
+        database.execute(insert, ["two", "small"])
+        database.execute(insert, ["three", large])
+    assert database.query("SELECT * FROM configs") == []
+    database.query(f"PRAGMA max_page_count = {pages * 2}")
+    with database.transaction():
+        database.execute(insert, ["four", "small"])
+    assert len(database.query("SELECT * FROM configs")) == 1
+
+
 def test_unhurried_commits_are_there_and_those_after_them_wait_for_the_disk(
     database: Database, tmp_path: Path
 ) -> None:
