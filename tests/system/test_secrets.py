@@ -115,7 +115,7 @@ def test_bad_input(daemon: Daemon, tmp_path: Path) -> None:
         (("secret", "create", "key"), "secret 'key' exists already"),
         (("secret", "create", "a/b"), "secret name 'a/b' is not valid"),
         (("secret", "create", "big", tmp_path / "big"), "has more than 512 KiB"),
-        (("secret", "create", "x", tmp_path / "none"), "cannot be read: No such file"),
+        (("secret", "create", "x", tmp_path / "none"), "cannot be read: no such file"),
         (("secret", "inspect", "none"), "no such secret: 'none'"),
         (("config", "rm", "none"), "no such config: 'none'"),
         (("run", "--secret", "none", "tiny", "true"), "no such secret: 'none'"),
@@ -157,7 +157,7 @@ def test_nothing_of_a_secret_reaches_the_disk(new_daemon: Callable[..., Daemon])
     assert "secret 'password' cannot be decrypted with the key" in wrong.stderr
     key.unlink()
     gone = daemon.klee("secret", "create", "more", check=False, stdin="x")
-    assert "cannot be read: No such file" in gone.stderr
+    assert "cannot be read: no such file" in gone.stderr
     key.write_bytes(kept)
     key.chmod(0o600)
     daemon.klee("start", "-d", "web")
