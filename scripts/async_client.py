@@ -31,6 +31,7 @@ from kleene.client.async_runner import Runner
 from kleene.client.async_transport import AsyncStream
 '''
 _DOWNLOAD = "Generator[bytes, None, None]"
+_CALLED_BACK = ("meanwhile", "note")  # of no use where others run beside
 
 
 def source() -> str:
@@ -104,7 +105,7 @@ def _all_groups() -> str:
 
 def _method(group: str, name: str, function: object) -> str:
     signature = inspect.signature(function)  # type: ignore[arg-type]
-    given = [each for key, each in signature.parameters.items() if key != "meanwhile"]
+    given = [each for key, each in signature.parameters.items() if key not in _CALLED_BACK]
     returned = str(signature.return_annotation)
     how, word, answer = "await self._runner.run", "async def", returned
     if returned == "Stream":

@@ -241,7 +241,7 @@ class FakeContainers:
                 return made
         raise NotFound(f"container '{ref}' does not exist")
 
-    async def create(self, config: ContainerConfig, /) -> str:
+    async def create(self, config: ContainerConfig, /) -> IdResponse:
         if config.image is None:
             raise InvalidInput("no image was named")
         if config.name in {made.name for made in self.held.values()}:
@@ -265,7 +265,7 @@ class FakeContainers:
             image_tag="latest",
         )
         self.held[made.id] = made
-        return made.id
+        return IdResponse(made.id)
 
     async def list(
         self,

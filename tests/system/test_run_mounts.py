@@ -367,6 +367,115 @@ def test_an_agent_needs_a_local_daemon(daemon: Daemon, agent: Path, context: Pat
     assert "'--ssh' needs kleened on this host" in done.stderr
 
 
+# --- Walked into
+
+
+STEP = """\
+FROM tiny AS maker
+RUN mkdir /out && echo stage >/out/file
+FROM tiny
+RUN echo n >>/n
+WORKDIR /w
+RUN --mount=type=bind,source=src,target=/context --mount=from=maker,source=/out,target=/stage \\
+    --mount=from=origin,target=/origin,rw --mount=type=cache,id=walk,target=/cache \\
+    --mount=type=tmpfs,target=/memory,size=1m --mount=type=secret,id=s --mount=type=secret,id=e,env=TOKEN \\
+    --mount=type=ssh,id=a,target=/agent --network=none \\
+    echo cached >/cache/log; echo half >half; exit 3
+"""
+LOOK = (
+    "cat /context/file /stage/file /origin/file /cache/log half; ls /context; echo kept >>/cache/log; "
+    "wc -c </run/secrets/s; echo $TOKEN; test -S $SSH_AUTH_SOCK && echo agent; ls /sys/class/net; "
+    "df /memory | tail -n 1; touch /origin/x; ! touch /context/x 2>/dev/null; pwd"
+)
+
+
+def test_a_step_is_entered_with_its_mounts(
+    build: Build, daemon: Daemon, context: Path, secret: Path, agent: Path
+) -> None:
+    (context / "src").mkdir()
+    (context / "src" / "file").write_text("context\n")
+    (context / "src" / "ignored").write_text("x")
+    (context / ".dockerignore").write_text("src/ignored\n")
+    build("FROM tiny\nRUN echo origin >/file\n", tag="origin")
+    os.environ["TOKEN_OF_TEST"] = "token"
+    given = (
+        "--secret",
+        f"id=s,src={secret}",
+        "--secret",
+        "id=e,env=TOKEN_OF_TEST",
+        "--ssh",
+        f"a={agent}",
+    )
+    assert build(STEP, *given, tag="walked", check=False).status == 1
+    before = daemon.datasets()
+
+    def shell(*options: str, look: str = LOOK) -> Result:
+        return daemon.klee("build", "shell", *options, "walked:failed", "--", "sh", "-c", look)
+
+    entered = shell(*given)
+    said = lines(entered)
+    assert said[:5] == ["context", "stage", "origin", "cached", "half"]
+    assert said[5:9] == ["file", str(len(SECRET)), "token", "agent"]
+    assert said[9] == "lo" and "/memory" in said[-2] and "1024" in said[-2] and said[-1] == "/w"
+    assert entered.stderr == ""
+    found = lines(shell("--step", "6", "--before", look="cat /cache/log; ls /w /context"))
+    assert found == ["cached", "kept", "/context:", "file", "", "/w:"]
+    assert lines(shell("--step", "4", look="ls /context /stage 2>/dev/null; ls / | wc -l")) != []
+    # Nothing of it stays: no clone, no copy, no mount point in what is kept.
+    shell("--keep", "kept", *given, look="true")
+    assert daemon.klee("diff", "kept").stdout == ""
+    again = daemon.klee(
+        "exec", "-q", "kept", "sh", "-c", "cat /context/file /run/secrets/s; echo $TOKEN"
+    )
+    assert lines(again) == ["context", f"{SECRET}token"]
+    wait_until(lambda: daemon.klee("lsc", "-q").stdout == "", "the container goes on")
+    database = (daemon.root / "kleene.db").read_bytes() + (
+        daemon.root / "kleene.db-wal"
+    ).read_bytes()
+    assert SECRET.encode() not in database
+    daemon.klee("rmc", "-f", "kept")
+    wait_until(lambda: daemon.datasets() == before, "a clone is left")
+    assert not list((daemon.root / "build-mounts").iterdir())
+
+    # What is not there any more is told by name.
+    (context / "src" / "file").write_text("changed\n")
+    changed = shell(*given, look="cat /context/file")
+    assert "'src' of the build context has changed since" in changed.stderr
+    assert changed.stdout == "changed\n"
+    (context / "src" / "file").unlink()
+    (context / "src").rename(context / "moved")
+    daemon.klee("rmi", "origin")
+    lost = shell(look="ls -d /stage /context /origin /run/secrets 2>/dev/null; true")
+    assert lines(lost) == ["/stage"]
+    for note in (
+        "'src' of the build context cannot be had, so '/context' is missing: 'src' is not in",
+        "the state of 'origin' that the step saw is gone, so '/origin' is missing",
+        "secret 's' was not given, so '/run/secrets/s' is missing: --secret id=s,src=FILE",
+        "secret 'e' was not given, so 'TOKEN' is missing",
+        "SSH agent 'a' was not given, so there is none: --ssh a",
+    ):
+        assert f"note: {note}" in lost.stderr, lost.stderr
+    daemon.klee("rmi", "walked:failed")
+
+
+def test_a_step_is_entered_with_its_privileges(build: Build, daemon: Daemon) -> None:
+    text = "FROM tiny\nRUN --security=insecure touch /x\n"
+    build(text, "--allow", "security.insecure", tag="privileged")
+    mounting = (
+        "privileged",
+        "--",
+        "sh",
+        "-c",
+        "mount -t tmpfs none /tmp 2>/dev/null && echo mounted; true",
+    )
+    refused = daemon.klee("build", "shell", *mounting)
+    assert refused.stdout == ""
+    assert "--allow security.insecure" in refused.stderr
+    allowed = daemon.klee("build", "shell", "--allow", "security.insecure", *mounting)
+    assert allowed.stdout == "mounted\n"
+    daemon.klee("rmi", "privileged")
+
+
 # --- Network and security
 
 
@@ -403,6 +512,18 @@ def test_a_kill_in_the_middle_of_a_step_leaves_nothing(
     assert any(line.strip() == b"now" for line in building.stdout)
     daemon.restart()
     building.communicate()
+    assert daemon.datasets() == before
+    (context / "Dockerfile").write_text(
+        "FROM tiny\nRUN --mount=target=/c --mount=from=tiny,target=/t,rw true\n"
+    )
+    daemon.klee("build", "-t", "entered", context)
+    before = daemon.datasets()
+    shell = daemon.popen("build", "shell", "entered", "--", "sh", "-c", "echo now; sleep 600")
+    assert shell.stdout is not None
+    assert any(line.strip() == b"now" for line in shell.stdout)
+    daemon.restart()
+    shell.communicate()
+    daemon.klee("rmc", "-f", *daemon.klee("lsc", "-aq").stdout.split())
     assert daemon.datasets() == before
     assert not (daemon.root / "build-mounts").exists()
     wait_until(lambda: str(daemon.root / "build-mounts") not in _mounts(), "a mount is left")

@@ -73,6 +73,13 @@ class RunMount:
         )
 
     @property
+    def origin_name(self) -> str:
+        """What the user is told that the files come from; ``""``: the context, or nothing."""
+        if self.origin is None:
+            return ""
+        return f"stage {self.origin}" if isinstance(self.origin, int) else self.origin
+
+    @property
     def has_content(self) -> bool:
         """Whether files of the context, a stage or an image are in it."""
         return self.kind == "bind" or (self.kind == "cache" and self.origin is not None)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from kleene import names
-from kleene.build import adding, copying, manifests, reasons
+from kleene.build import adding, copying, manifests, reasons, step_mounts
 from kleene.build.adding import RemoteFile
 from kleene.build.cachepolicy import CachePolicy
 from kleene.build.context import Context
@@ -170,6 +170,7 @@ class Solver:
                 cached=made.cached,
                 reason=made.reason,
                 seconds=seconds,
+                mounts=step_mounts.with_digests(record.mounts, self._digest),
             )
         )
         await self._emit(
@@ -192,7 +193,8 @@ class Solver:
                 self.state, self._key = State(found, key), key
                 if self._taken.container:
                     made = Made(await self._adopt(self._taken.container), False, reasons.RESUMED)
-            await self._done(replace(record, before=old[number].before), made, 0.0)
+            record = replace(record, before=old[number].before, mounts=old[number].mounts)
+            await self._done(record, made, 0.0)
         return len(old)
 
     async def _adopt(self, container: str) -> str:
@@ -206,7 +208,7 @@ class Solver:
         self, plan: StagePlan, step: Step, place: Place, before: str | None
     ) -> InstructionRecord:
         """What is known of a step before it is taken."""
-        stage = plan.node.stage
+        stage, run = plan.node.stage, step if isinstance(step, RunStep) else None
         return InstructionRecord(
             self._shop.image_id,
             step.number,
@@ -217,18 +219,27 @@ class Solver:
             stage_name=stage.base.alias or "",
             first_line=step.range.start.line,
             last_line=step.range.end.line,
-            args=list(step.args) if isinstance(step, RunStep) else [],
+            args=list(run.args) if run else [],
             user=place.user,
             cwd=place.cwd,
             shell=list(place.shell),
             env=list(place.env or ()),
             sets=list(place.sets),
+            mounts=step_mounts.described(run.mounts, self._shop.states) if run else [],
+            network=run.network if run else "default",
+            insecure=run is not None and run.insecure,
         )
 
     def _failed(self, record: InstructionRecord, error: BuildFailed, seconds: float) -> None:
         error.step, error.failed_snapshot = record.position, self._half_changed
         self._shop.images.add_instruction(
-            replace(record, failed=True, snapshot_id=self._half_changed, seconds=seconds)
+            replace(
+                record,
+                failed=True,
+                snapshot_id=self._half_changed,
+                seconds=seconds,
+                mounts=step_mounts.with_digests(record.mounts, self._digest),
+            )
         )
 
     async def _finish(self, last: Step) -> None:
@@ -263,6 +274,7 @@ class Solver:
         if isinstance(step, CopyStep):
             return await self._copy(step)
         if isinstance(step, RunStep):
+            self._digest = None
             self._change_key(step, await self._shop.mounts.digest(step.mounts, self._shop.states))
             return await self._made(step, lambda: self._run(step))
         self._key = step_key(self._key, step)

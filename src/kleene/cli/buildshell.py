@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import click
 from kleene.cli.arguments import container_config
 from kleene.cli.command import command
 from kleene.cli.execution import run_container
+from kleene.cli.grants import grant_options, grants
 from kleene.cli.options import container_options
 from kleene.cli.output import printable
 from kleene.cli.session import Session, pass_session
@@ -27,6 +29,7 @@ _SHELL = "/bin/sh"
         "klee build shell web --step 4 --before",
         "klee build shell web --step 4 -- ls -l /app",
         "klee build shell --keep fix web:failed",
+        "klee build shell --secret id=token,src=token.txt --ssh default web:failed",
     ),
 )
 @click.option(
@@ -42,6 +45,7 @@ _SHELL = "/bin/sh"
     "--failed", "when", flag_value="failed", help="What the failed step left, half-changed."
 )
 @click.option("--keep", metavar="NAME", help="Keep the container, as NAME.")
+@grant_options
 @container_options
 @click.argument("image")
 @click.argument("command", nargs=-1)
@@ -49,9 +53,10 @@ _SHELL = "/bin/sh"
 def shell(session: Session, /, **options: Any) -> int:
     """Start a shell, or COMMAND, in a clone of a state of IMAGE's build.
 
-    It has the environment, the user and the working directory of that step. Without options the state is
-    what the failed step left or, of a build that succeeded, the last one. The clone is removed when the shell
-    ends.
+    It has the environment, the user, the working directory, the mounts and the network of that step. Secrets
+    and SSH agents have to be given again; what else is not there any more is told. Without options the state
+    is what the failed step left or, of a build that succeeded, the last one. The clone is removed when the
+    shell ends.
     """
     image = session.client.images.inspect(options["image"])["id"]
     steps = session.client.images.history(image)
@@ -64,11 +69,30 @@ def shell(session: Session, /, **options: Any) -> int:
         "auto_remove": not options["keep"],
         "step": step["number"],
     }
+    config |= _confinement(step, options)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if not options["command"]:
         click.echo(f"step {step['number']}: {printable(step['instruction'])}", err=True)
     how = {"quiet": True, "interactive": True, "tty": terminal, "rm": not options["keep"]}
-    return run_container(session, config, options | how)
+    with contextlib.ExitStack() as undo:
+        granted = grants(options, os.environ, undo, local=session.is_local)
+        config |= {f"step_{kind}": granted[kind] for kind in ("secrets", "ssh") if kind in granted}
+        return run_container(session, config, options | how)
+
+
+def _confinement(step: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The network and the privileges of a step, where the user has not named others."""
+    found: dict[str, Any] = {}
+    if step["network"] != "default" and not options["driver"] and options["network"] is None:
+        found["network_driver"] = "disabled" if step["network"] == "none" else "host"
+    if step["insecure"] and "security.insecure" in options["allow"]:
+        found["cap_add"] = ["ALL"]
+    elif step["insecure"]:
+        click.echo(
+            "note: the step asks for all privileges: klee build shell --allow security.insecure",
+            err=True,
+        )
+    return found
 
 
 def choose(

@@ -19,7 +19,7 @@ from kleene.cli.options import (
     force_prompt,
     jailparam,
 )
-from kleene.cli.output import each, print_error
+from kleene.cli.output import each, print_error, printable
 from kleene.cli.prompt import may_prune
 from kleene.cli.session import Session, pass_session
 from kleene.cli.settings_options import (
@@ -57,6 +57,10 @@ def create(session: Session, /, **options: Any) -> None:
     click.echo(create_container(session.client, config, options))
 
 
+def _note(text: str) -> None:
+    click.echo(f"note: {printable(text)}", err=True)
+
+
 def create_container(
     client: JsonClient,
     config: dict[str, Any],
@@ -74,7 +78,7 @@ def create_container(
             f"file '{cidfile}' exists",
             hint="--cidfile writes a new one: remove it, or name another",
         )
-    container = client.containers.create(config, meanwhile=meanwhile)
+    container = client.containers.create(config, meanwhile=meanwhile, note=_note)
     if cidfile is not None:
         _write_id(cidfile, container)
     if options["network"] is not None:

@@ -56,11 +56,22 @@ class Containers:
         self._stream = stream
         self._http = http
 
-    def create(self, config: Body, *, meanwhile: Callable[[], None] | None = None) -> str:
-        """Create a container from a ``ContainerConfig``; its id."""
-        return _id(
-            self._request("POST", target("containers", "create"), config, meanwhile=meanwhile)
-        )
+    def create(
+        self,
+        config: Body,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> str:
+        """Create a container from a ``ContainerConfig``; its id.
+
+        Args:
+            note: called with what there is to know of it besides.
+        """
+        made = self._request("POST", target("containers", "create"), config, meanwhile=meanwhile)
+        for text in made.get("notes", []) if note is not None and isinstance(made, dict) else []:
+            note(str(text))  # type: ignore[misc]
+        return _id(made)
 
     def list(self, *, all: bool = False, filters: Iterable[str] = ()) -> Any:  # noqa: A002
         """Summaries of the running containers, or of all; of these, those that ``KEY=VALUE`` filters fit."""

@@ -61,7 +61,7 @@ class BuildMounts(contextlib.AsyncExitStack):
         core: Core,
         caches: BuildCaches,
         config: ImageBuildConfig,
-        context: Context,
+        context: Context | None,
         origins: Origins,
         source: Source,
     ) -> None:
@@ -90,11 +90,12 @@ class BuildMounts(contextlib.AsyncExitStack):
         with self.placed(mount):
             if mount.origin is None:
                 return await (await self._of_context(mount)).digest()
-            where = states[mount.origin], _name(mount.origin)
-            return await self._origins.digest(*where, (_literal(mount.source),))
+            where = states[mount.origin], mount.origin_name
+            return await self._origins.digest(*where, (literal(mount.source),))
 
     async def _of_context(self, mount: RunMount) -> Selection:
-        return await self._context.select((_literal(mount.source),))
+        assert self._context is not None  # whoever has no context has no such mounts
+        return await self._context.select((literal(mount.source),))
 
     @contextlib.contextmanager
     def placed(self, mount: RunMount) -> Iterator[None]:
@@ -146,10 +147,8 @@ class BuildMounts(contextlib.AsyncExitStack):
     async def _fill(self, root: Path, mount: RunMount, states: States) -> None:
         """Put into a new cache what it begins with."""
         if mount.origin is not None:
-            name = _name(mount.origin)
-            taken = await self._origins.select(
-                states[mount.origin], name, (_literal(mount.source),)
-            )
+            name = mount.origin_name
+            taken = await self._origins.select(states[mount.origin], name, (literal(mount.source),))
             await taken.copy_into(root, "/", directory=True, owner=None)
 
     async def _prepare(
@@ -214,7 +213,7 @@ class BuildMounts(contextlib.AsyncExitStack):
         """A directory of the host, and the path in it."""
         if mount.origin is None:
             return await self._copied(mount, stack), "/content"
-        snapshot, name = states[mount.origin], _name(mount.origin)
+        snapshot, name = states[mount.origin], mount.origin_name
         if mount.read_only:
             root = await self._origins.root(snapshot, name)
         else:
@@ -248,11 +247,7 @@ def _exists(root: Path, path: str) -> bool:
     return inroot.exists(root, path)
 
 
-def _name(origin: int | str) -> str:
-    return f"stage {origin}" if isinstance(origin, int) else origin
-
-
-def _literal(path: str) -> str:
+def literal(path: str) -> str:
     """As a pattern that means just this path."""
     return path.translate(_GLOB)
 

@@ -20,12 +20,14 @@ from kleene.build.schedule import Schedule
 from kleene.build.solver import EMPTY, Solver, State, Workshop
 from kleene.build.stage_plan import StagePlan
 from kleene.build.stages import SCRATCH
+from kleene.contexts.kinds import is_remote
 from kleene.dockerfile.document import Stage
 from kleene.engine import making
 from kleene.engine.build_container import Services
 from kleene.engine.build_mounts import BuildMounts
 from kleene.engine.step_containers import StepContainers
 from kleene.metadata.images import ImageRecord
+from kleene.schemas.history import BuildPlace
 from kleene.schemas.images import ImageBuildConfig
 
 
@@ -163,6 +165,7 @@ class Stages:
             user=config.user,
             workdir=config.workdir,
             settings=config.settings,
+            place=_place(self._config),
         )
         others = [stage for stage in self._shop.stages if stage != self._image.id]
         self._core.images.finish(finished, others)
@@ -170,6 +173,12 @@ class Stages:
         # A stage that was given up in its first step has left a dataset that nothing refers to.
         await making.collect(self._core)
         return True
+
+
+def _place(config: ImageBuildConfig) -> BuildPlace:
+    """Where the context can be found again; what was fetched cannot, and its address may have a password."""
+    context = "" if is_remote(config.context) else config.context
+    return BuildPlace(context, config.upload, config.dockerfile)
 
 
 async def _end(tasks: dict[asyncio.Task[None], int]) -> None:

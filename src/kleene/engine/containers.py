@@ -59,8 +59,8 @@ class Containers:
         self._store = core.containers
         lifecycle.after_stop.append(self.after_stop)
 
-    async def create(self, config: ContainerConfig) -> str:
-        """Clone a container from an image; its id.
+    async def create(self, config: ContainerConfig) -> IdResponse:
+        """Clone a container from an image; its id, and what of a step it cannot have.
 
         Raises:
             InvalidInput, NotFound, Conflict: the configuration cannot be used; nothing is left behind.
@@ -82,10 +82,11 @@ class Containers:
             await self._volumes.prepare(record)
             self._store.containers.update(record.id, state="ready")
             undo.pop_all()
+        notes = await self._lifecycle.shells.want(record.id, image, config)
         self._core.events.of_container("create", record)
         if config.start_soon:
             self._core.background(self._bring_up_early(record.id), f"bring up {record.id}")
-        return record.id
+        return IdResponse(record.id, notes)
 
     async def _bring_up_early(self, container: str) -> None:
         """Have a container up before its process is asked for; take it down if none comes."""
@@ -316,6 +317,7 @@ class Containers:
             await self._core.platform.storage.destroy(record.dataset)
             await self._volumes.remove_anonymous(record)
         self._store.containers.delete(record.id)
+        self._lifecycle.shells.forget(record.id)
         self._core.events.of_container("remove", record)
 
     async def after_stop(self, record: ContainerRecord) -> None:

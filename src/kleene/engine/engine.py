@@ -6,6 +6,7 @@ import asyncio
 
 from kleene import __version__
 from kleene.engine.bisect import Bisect
+from kleene.engine.build_caches import BuildCaches
 from kleene.engine.build_container import Services
 from kleene.engine.containers import Containers
 from kleene.engine.contexts import Contexts
@@ -29,6 +30,7 @@ from kleene.engine.retention_limits import Limits
 from kleene.engine.space import Space
 from kleene.engine.states import States
 from kleene.engine.stats import Stats
+from kleene.engine.step_shells import StepShells
 from kleene.engine.stored_files import Configs, Secrets
 from kleene.engine.volume_archives import VolumeArchives
 from kleene.engine.volume_states import VolumeStates
@@ -57,11 +59,13 @@ class Engine:
         self.secrets = Secrets(core)
         self.configs = Configs(core)
         files = ProvidedFiles(core, self.secrets, self.configs)
-        lifecycle = Lifecycle(core, endpoints, self.volumes, files)
+        self.contexts = Contexts(core)
+        caches = BuildCaches(core)
+        shells = StepShells(core, self.contexts, caches)
+        lifecycle = Lifecycle(core, endpoints, self.volumes, files, shells)
         self.containers = Containers(core, lifecycle, endpoints, self.volumes)
         services = Services(core, lifecycle, self.containers, endpoints, self.volumes)
-        self.contexts = Contexts(core)
-        self.images = Images(core, services, self.contexts)
+        self.images = Images(core, services, self.contexts, caches)
         self.execs = Execs(core, lifecycle, self.containers)
         self._restarts = Restarts(core, lifecycle, self.execs)
         self._health = HealthChecks(core, lifecycle)

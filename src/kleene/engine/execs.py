@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kleene import names
 from kleene.engine import lookup
@@ -205,6 +205,8 @@ class Execs:
                         hint=f"start it first: klee start {container.name}",
                     )
                 await self._lifecycle.bring_up(container)
+            env = self._lifecycle.shells.env(container.id)
+            spec = replace(spec, env=[*spec.env, *env])
             self._store.execs.update(record.id, state="running")
             runtime = self._core.platform.runtime
             process = await runtime.exec(container.id, record.id, spec, attach=attach)

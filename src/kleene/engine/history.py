@@ -76,6 +76,9 @@ class History:
             workdir=step.cwd,
             shell=step.shell,
             env=self._store.environment(step),
+            mounts=step.mounts,
+            network=step.network,
+            insecure=step.insecure,
         )
 
     async def _size(self, step: InstructionRecord, present: set[str]) -> int | None:

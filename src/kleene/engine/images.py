@@ -23,11 +23,13 @@ Instructions = list[list[str]]  # the class has a method ``list``
 class Images:
     """All that can be done with images."""
 
-    def __init__(self, core: Core, services: Services, contexts: Contexts) -> None:
+    def __init__(
+        self, core: Core, services: Services, contexts: Contexts, caches: BuildCaches
+    ) -> None:
         self._core = core
         self._store = core.images
         self._bases = Bases(core, services)
-        self.caches = BuildCaches(core)
+        self.caches = caches
         self._builds = Builds(core, services, contexts, self.caches)
 
     async def create(self, config: ImageCreateConfig, emit: Emit) -> str:

@@ -19,6 +19,7 @@ from kleene.engine import settings
 from kleene.engine.core import Core, now
 from kleene.engine.endpoints import Endpoints
 from kleene.engine.provided import ProvidedFiles
+from kleene.engine.step_shells import StepShells
 from kleene.engine.volumes import Volumes
 from kleene.errors import InvalidInput
 from kleene.metadata.containers import ContainerRecord
@@ -49,15 +50,22 @@ class Lifecycle:
 
     Attributes:
         files: the secrets and configs that containers are given.
+        shells: the mounts of build steps that containers are given.
         on_up: called with each container that goes up for its processes, or is found up.
         after_stop: awaited in turn when a container has gone down, however it did.
         restarting: ids of containers that a restart policy is about to start.
     """
 
     def __init__(
-        self, core: Core, endpoints: Endpoints, volumes: Volumes, files: ProvidedFiles
+        self,
+        core: Core,
+        endpoints: Endpoints,
+        volumes: Volumes,
+        files: ProvidedFiles,
+        shells: StepShells,
     ) -> None:
         self.files = files
+        self.shells = shells
         self._core = core
         self._endpoints = endpoints
         self._volumes = volumes
@@ -94,6 +102,8 @@ class Lifecycle:
             )
             undo.push_async_callback(platform.runtime.delete, record.id)
             await platform.runtime.create(spec)
+            undo.push_async_callback(self.shells.withdraw, record.id)
+            await self.shells.provide(record.id)
             self._core.containers.containers.update(
                 record.id, running=True, started=now(), health=Health()
             )
@@ -139,6 +149,7 @@ class Lifecycle:
             supervised.stopped.set()
         present = self._core.containers.containers.get(record.id) or record
         self._core.events.of_container("die", record, exit_code=present.exit_code or 0)
+        await self.shells.withdraw(record.id)
         await self._core.platform.runtime.delete(record.id)
         self.files.withdraw(record.id)
         await self._endpoints.release(record)

@@ -14,6 +14,7 @@ from typing import Literal
 
 from kleene.metadata.database import Database
 from kleene.metadata.table import Table
+from kleene.schemas.history import BuildPlace, StepMountInfo
 from kleene.schemas.images import ImageSettings
 
 _COMPARED = 100
@@ -21,7 +22,7 @@ _COMPARED = 100
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """A row of ``images``. ``snapshot``: the state that containers are cloned from."""
+    """A row of ``images``. ``snapshot``: what containers are cloned from; ``place``: what it was built of."""
 
     id: str
     name: str | None
@@ -35,6 +36,7 @@ class ImageRecord:
     snapshot: str | None
     parent: str
     settings: ImageSettings = field(default_factory=ImageSettings)
+    place: BuildPlace = field(default_factory=BuildPlace)
 
     @property
     def dataset(self) -> str:
@@ -86,6 +88,7 @@ class InstructionRecord:
         args: of RUN, the argument vector.
         user, cwd, shell: what a RUN after this step would have; of a RUN, what it has.
         env: the same, ``NAME=VALUE``; ``[]`` but for FROM and RUN, see :meth:`ImageStore.environment`.
+        mounts, network, insecure: of RUN, as it was taken.
         sets: variables that ENV and ARG set, ``NAME=VALUE``, as a RUN sees them.
     """
 
@@ -110,6 +113,9 @@ class InstructionRecord:
     shell: list[str] = field(default_factory=list)
     env: list[str] = field(default_factory=list)
     sets: list[str] = field(default_factory=list)
+    mounts: list[StepMountInfo] = field(default_factory=list)
+    network: Literal["default", "none", "host"] = "default"
+    insecure: bool = False
 
 
 class ImageStore:
@@ -257,6 +263,7 @@ class ImageStore:
                 snapshot=record.snapshot,
                 parent=record.parent,
                 settings=record.settings,
+                place=record.place,
             )
             if record.name is not None and record.tag is not None:
                 self.move_tag(record.id, record.name, record.tag)

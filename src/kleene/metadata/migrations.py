@@ -211,4 +211,12 @@ ALTER TABLE execs ADD COLUMN workdir    TEXT    NOT NULL DEFAULT '';
 ALTER TABLE execs ADD COLUMN privileged INTEGER NOT NULL DEFAULT 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (_WALK, _PLACE_OF_PROCESSES)
+# What a step was taken with, to enter it as it was.
+_MOUNTS_OF_STEPS = """
+ALTER TABLE images       ADD COLUMN place    TEXT    NOT NULL DEFAULT '{}';
+ALTER TABLE instructions ADD COLUMN mounts   TEXT    NOT NULL DEFAULT '[]';
+ALTER TABLE instructions ADD COLUMN network  TEXT    NOT NULL DEFAULT 'default';
+ALTER TABLE instructions ADD COLUMN insecure INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_WALK, _PLACE_OF_PROCESSES, _MOUNTS_OF_STEPS)

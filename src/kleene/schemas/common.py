@@ -16,6 +16,19 @@ class IdResponse(msgspec.Struct, omit_defaults=True):
     notes: list[str] = []
 
 
+class BuildSecret(msgspec.Struct):
+    """What no one but the steps that mount it may see.
+
+    Attributes:
+        data: base64 on the wire.
+    """
+
+    data: bytes
+
+    def __repr__(self) -> str:
+        return "BuildSecret(…)"
+
+
 class ErrorResponse(msgspec.Struct, omit_defaults=True):
     """Why a request failed.
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from kleene.schemas.common import BuildSecret
 from kleene.schemas.networks import EndPoint
 from kleene.schemas.settings import ContainerSettings, Health, RestartPolicy, SettingsConfig
 
@@ -84,7 +85,10 @@ class ContainerConfig(SettingsConfig):
         workdir: where processes start, an absolute path, made if it is missing; ``""`` takes the image's.
         stop_signal: asks its processes to end: a name or a number; ``""`` takes the image's.
         step: number of the step of the image's build whose environment, user and working directory it takes
-            in place of the image's; ``None``: of ``IMAGE@SNAPSHOT`` those of the step that led there.
+            in place of the image's, and its mounts; ``None``: of ``IMAGE@SNAPSHOT`` those of the step that
+            led there, without mounts.
+        step_secrets, step_ssh: for the mounts of that step, by id, as in a build: kept in memory while the
+            container exists.
     """
 
     name: str | None = None
@@ -104,6 +108,8 @@ class ContainerConfig(SettingsConfig):
     workdir: str | None = None
     stop_signal: str | None = None
     step: int | None = None
+    step_secrets: dict[str, BuildSecret] | None = None
+    step_ssh: dict[str, str] | None = None
 
 
 class Container(ContainerSettings, kw_only=True):

@@ -7,6 +7,47 @@ from typing import Literal
 import msgspec
 
 
+class StepMountInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A ``RUN --mount`` of a step that was taken.
+
+    Attributes:
+        source: path in the context, or in the stage or image that ``origin`` names; ``.`` is all.
+        origin: ``""`` is the context, or of a cache nothing.
+        snapshot: of the stage or image, as the step saw it.
+        digest: of the files that the step saw; ``""`` if it did not come so far.
+        id: of a cache, a secret or an agent.
+        env: the variable that has the secret.
+        size: in bytes, of a tmpfs; 0 is the kernel's default.
+    """
+
+    kind: Literal["bind", "cache", "tmpfs", "secret", "ssh"]
+    target: str = ""
+    source: str = "."
+    origin: str = ""
+    snapshot: str = ""
+    digest: str = ""
+    read_only: bool = False
+    id: str = ""
+    sharing: Literal["shared", "private", "locked"] = "shared"
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    env: str = ""
+    size: int = 0
+
+
+class BuildPlace(msgspec.Struct, omit_defaults=True):
+    """Where the context of a build was.
+
+    Attributes:
+        context, upload, dockerfile: as in ``ImageBuildConfig``.
+    """
+
+    context: str = ""
+    upload: str = ""
+    dockerfile: str = "Dockerfile"
+
+
 class HistoryStep(msgspec.Struct, kw_only=True):
     """A step of the build that made an image.
 
@@ -26,6 +67,8 @@ class HistoryStep(msgspec.Struct, kw_only=True):
         stage_name: ``""`` if it has none.
         first_line, last_line: in the Dockerfile.
         args: of RUN: the argument vector.
+        mounts: of RUN.
+        network, insecure: what ``--network`` and ``--security`` of RUN ask for.
         user, workdir, shell, env: those of RUN; of other steps, those that a RUN after it would have.
     """
 
@@ -49,6 +92,9 @@ class HistoryStep(msgspec.Struct, kw_only=True):
     workdir: str
     shell: list[str]
     env: list[str]
+    mounts: list[StepMountInfo] = []
+    network: Literal["default", "none", "host"] = "default"
+    insecure: bool = False
 
 
 class StateChange(msgspec.Struct):

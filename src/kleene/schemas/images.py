@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from kleene.schemas.common import BuildSecret
 from kleene.schemas.containers import ContainerConfig
 from kleene.schemas.networks import EndPointConfig
 from kleene.schemas.settings import HealthCheck
@@ -63,19 +64,6 @@ class Image(ImageSettings):
     snapshot: str = ""
     parent: str = ""
     size: ImageSize | None = None
-
-
-class BuildSecret(msgspec.Struct):
-    """What no one but the steps that mount it may see.
-
-    Attributes:
-        data: base64 on the wire.
-    """
-
-    data: bytes
-
-    def __repr__(self) -> str:
-        return "BuildSecret(…)"
 
 
 class ImageBuildConfig(msgspec.Struct):

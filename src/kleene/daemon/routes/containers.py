@@ -25,7 +25,7 @@ from kleene.schemas.containers import (
 )
 async def create(engine: Engine, data: JSONBody[ContainerConfig]) -> IdResponse:
     """Create a container from an image. It is not started: create and start an execution instance."""
-    return IdResponse(await engine.containers.create(data))
+    return await engine.containers.create(data)
 
 
 @get("/list", operation_id="Container.List", summary="container list", responses=errors(404))
