@@ -494,7 +494,8 @@ class FakeContexts:
         self.listed: list[bytes] = []
         self.received: list[tuple[str, bytes]] = []
 
-    async def offer(self, listed: bytes, /) -> ContextOffer:
+    async def offer(self, chunks: AsyncIterator[bytes], /) -> ContextOffer:
+        listed = b"".join([chunk async for chunk in chunks])
         if not listed:
             raise InvalidInput("the list of the context cannot be understood")
         self.listed.append(listed)

@@ -56,7 +56,7 @@ class AsyncContainers:
         return await self._runner.run(lambda client: client.containers.commit(ref, config))
 
     async def create(self, config: Body) -> str:
-        """Create a container from a ``ContainerConfig``; its id."""
+        """Create a container from a ``ContainerConfig``; its id. ``note`` is told what there is to know."""
         return await self._runner.run(lambda client: client.containers.create(config))
 
     async def diff(self, ref: str) -> ChangeList:

@@ -61,17 +61,14 @@ class Containers:
         config: Body,
         *,
         meanwhile: Callable[[], None] | None = None,
-        note: Callable[[str], None] | None = None,
+        note: Callable[[str], object] = str,
     ) -> str:
-        """Create a container from a ``ContainerConfig``; its id.
-
-        Args:
-            note: called with what there is to know of it besides.
-        """
+        """Create a container from a ``ContainerConfig``; its id. ``note`` is told what there is to know."""
         made = self._request("POST", target("containers", "create"), config, meanwhile=meanwhile)
-        for text in made.get("notes", []) if note is not None and isinstance(made, dict) else []:
-            note(str(text))  # type: ignore[misc]
-        return _id(made)
+        container = _id(made)
+        for text in made.get("notes", ()):
+            note(text)
+        return container
 
     def list(self, *, all: bool = False, filters: Iterable[str] = ()) -> Any:  # noqa: A002
         """Summaries of the running containers, or of all; of these, those that ``KEY=VALUE`` filters fit."""

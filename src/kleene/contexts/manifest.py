@@ -12,8 +12,9 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
+from kleene.contexts.jsonpieces import JsonPieces
 from kleene.errors import InvalidInput
 
 VERSION = 1
@@ -26,6 +27,7 @@ LONGEST_PATH = 4095
 LONGEST_NAME = 255
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LATEST = 2**63 - 1  # nanoseconds
+_BATCH = 1000
 
 
 class Item(NamedTuple):
@@ -78,8 +80,8 @@ def encode(name: str, mode: int, items: Iterable[Item]) -> bytes:
     return json.dumps([VERSION, name, mode, list(items)], separators=(",", ":")).encode()
 
 
-def decode(data: bytes, *, entries: int, size: int) -> Manifest:
-    """Read a manifest.
+def decode(source: IO[bytes], *, entries: int, size: int) -> Manifest:
+    """Read a manifest to its end, piece by piece: what it takes of memory is that of its items.
 
     Args:
         entries, size: the most items, and bytes of files together, that it may have.
@@ -88,24 +90,33 @@ def decode(data: bytes, *, entries: int, size: int) -> Manifest:
         InvalidInput: it is malformed, too large, or not to be trusted.
     """
     try:
-        version, name, mode, rows = json.loads(data)
-        if version != VERSION or not isinstance(name, str) or not isinstance(rows, list):
+        reader = JsonPieces(source)
+        version, name, mode = reader.first("["), reader.first(","), reader.first(",")
+        if version != VERSION or not isinstance(name, str):
             raise ValueError
         if type(mode) is not int or not 0 <= mode <= 0o7777:
             raise ValueError
+        reader.expect(",")
+        items = _items(reader.array(), entries, size)
+        reader.expect("]")
+        reader.end()
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(
             "the list of the context cannot be understood",
             hint="do klee and kleened fit? klee version",
         ) from error
-    if len(rows) > entries:
-        raise _too_large(f"{len(rows)} files and directories", f"{entries}")
-    items = _items(rows)
-    total = sum(item.size for item in items)
-    if total > size:
-        raise _too_large(f"{total} bytes", f"{size} bytes")
-    identity = hashlib.sha256(encode("", mode, items)).hexdigest()[:32]
-    return Manifest(identity, _plain(name), mode, items)
+    return Manifest(_identity(mode, items), _plain(name), mode, items)
+
+
+def _identity(mode: int, items: list[Item]) -> str:
+    """As of ``encode("", mode, items)``, without making all of it."""
+    empty = encode("", mode, ())
+    digest = hashlib.sha256(empty[:-2])
+    for start in range(0, len(items), _BATCH):
+        batch = json.dumps(items[start : start + _BATCH], separators=(",", ":"))[1:-1]
+        digest.update(b"," * (start > 0) + batch.encode())
+    digest.update(empty[-2:])
+    return digest.hexdigest()[:32]
 
 
 def _plain(name: str) -> str:
@@ -113,9 +124,10 @@ def _plain(name: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in name[:LONGEST_PATH])
 
 
-def _items(rows: list[Any]) -> list[Item]:
+def _items(rows: Iterable[Any], entries: int, size: int) -> list[Item]:
     seen: dict[str, str] = {"": DIRECTORY}
-    items = []
+    items: list[Item] = []
+    total = 0
     for row in rows:
         item = _item(row)
         parent = item.path.rpartition("/")[0]
@@ -125,6 +137,11 @@ def _items(rows: list[Any]) -> list[Item]:
             raise _refused(item.path, "its directory is not listed before it")
         seen[item.path] = item.kind
         items.append(item)
+        total += item.size
+        if len(items) > entries:
+            raise _too_large(f"it has more than {entries} files and directories")
+        if total > size:
+            raise _too_large(f"its files have more than {size} bytes")
     return items
 
 
@@ -181,9 +198,9 @@ def _refused(path: str, reason: str) -> InvalidInput:
     )
 
 
-def _too_large(what: str, limit: str) -> InvalidInput:
+def _too_large(why: str) -> InvalidInput:
     return InvalidInput(
-        f"the build context is too large: {what}, and the most is {limit}",
+        f"the build context is too large: {why}",
         hint="leave out by .dockerignore what the build does not need, or raise 'context_max_size' in the "
         "daemon's configuration",
     )

@@ -29,6 +29,7 @@ from kleene.host.threads import Stop, own_thread
 from kleene.schemas.contexts import ContextOffer
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_CHUNK = 1024 * 1024
 _YOUNG = 600
 """Seconds for which nothing goes: it may be part of an upload that goes on."""
 
@@ -80,36 +81,49 @@ class ContextStore:
         self._users: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
+        self._decoding = threading.Lock()
         for half in (*self._lists.glob("*.*"), *self._trees.glob("*.*")):
             _remove(half)
 
-    def offer(self, data: bytes, stop: Stop) -> ContextOffer:
+    def offer(self, source: IO[bytes]) -> ContextOffer:
         """Keep the list of a context; what is missing of it.
 
         Raises:
             InvalidInput: the list is malformed, too large, or not to be trusted.
             Conflict: a build uses an archive that was given the same id.
         """
-        listed = self._decode(data)
-        path = self._lists / listed.id
-        self.blobs.check_space(len(data))
-        self._make_way(listed.id)
-        half = path.with_suffix(f".{os.urandom(4).hex()}")
+        half = self._lists / f"{os.urandom(16).hex()}.tmp"
         try:
-            half.write_bytes(data)
-            half.rename(path)
+            with half.open("xb") as file:
+                self._receive_list(source, file)
+            listed = self._decode(half)
+            self._make_way(listed.id)
+            half.rename(self._lists / listed.id)
         except OSError as error:
-            half.unlink(missing_ok=True)
             raise oserrors.explain(error, "the build context cannot be kept") from error
+        finally:
+            half.unlink(missing_ok=True)
         blobs = self.blobs
         contents = listed.contents
         missing = {
             digest: min(blobs.received(digest), size)
-            for digest, size in stop.watched(contents.items())
+            for digest, size in contents.items()
             if not blobs.present(digest, size)
         }
         blobs.check_space(sum(contents[digest] - start for digest, start in missing.items()))
         return ContextOffer(listed.id, missing)
+
+    def _receive_list(self, source: IO[bytes], file: IO[bytes]) -> None:
+        size = 0
+        while data := source.read(_CHUNK):
+            size += len(data)
+            if size > LIST_LIMIT:
+                raise InvalidInput(
+                    f"the list of the build context has more than {LIST_LIMIT} bytes",
+                    hint="leave out by .dockerignore what the build does not need",
+                )
+            self.blobs.check_space(len(data))
+            file.write(data)
 
     def _make_way(self, context: str) -> None:
         """See that what has the id of a list is made of the list, and no archive that somebody called so."""
@@ -119,8 +133,11 @@ class ContextStore:
             if tree.is_dir():
                 raise Conflict("a build uses another context of this id", hint="try again after it")
 
-    def _decode(self, data: bytes) -> manifest.Manifest:
-        return manifest.decode(data, entries=self.limits.entries, size=self.limits.size)
+    def _decode(self, path: Path) -> manifest.Manifest:
+        limits = self.limits
+        # One at a time: a list of a million files takes some hundred megabytes of memory.
+        with self._decoding, path.open("rb") as file:
+            return manifest.decode(file, entries=limits.entries, size=limits.size)
 
     def extract(self, token: str, source: IO[bytes]) -> None:
         """Make a context of a tar archive, compressed or not. ``token``: what it is to be called.
@@ -175,7 +192,7 @@ class ContextStore:
         if tree.is_dir() and not listed.exists():
             return "the archive"
         try:
-            wanted = self._decode(listed.read_bytes())
+            wanted = self._decode(listed)
         except FileNotFoundError as error:
             raise NotFound(
                 f"the daemon has no build context '{context}' (any more)",

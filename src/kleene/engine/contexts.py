@@ -61,14 +61,14 @@ class Contexts:
         agent = config.ssh.get("default")
         return git.Ssh(None if agent is None else Path(agent), self._core.platform.known_hosts)
 
-    async def offer(self, listed: bytes) -> ContextOffer:
+    async def offer(self, chunks: AsyncIterator[bytes]) -> ContextOffer:
         """Take the list of a context (``contexts.manifest``); what is missing of it.
 
         Raises:
             InvalidInput: the list is malformed, too large, or not to be trusted.
         """
         store = await self._store()
-        return await in_thread(lambda stop: store.offer(listed, stop))
+        return await read_in_thread(chunks, store.offer)
 
     async def receive(self, chunks: AsyncIterator[bytes]) -> None:
         """Take contents of files (``schemas.contexts``). What is whole is kept, whatever comes after it.

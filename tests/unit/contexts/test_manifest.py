@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 from typing import Any
 
@@ -10,12 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kleene.contexts import manifest
 from kleene.contexts.kinds import is_archive, is_remote
-from kleene.contexts.manifest import Item, decode, encode
+from kleene.contexts.manifest import Item, encode
 from kleene.errors import InvalidInput
 
 DIGEST = "a" * 64
 FILE = ["x", "f", 0o644, 0, 3, DIGEST]
+
+
+def decode(data: bytes, *, entries: int, size: int) -> manifest.Manifest:
+    """From a source that gives a byte at a time where it likes."""
+
+    class Drop(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(1 + self.tell() % 7)
+
+    found = manifest.decode(io.BytesIO(data), entries=entries, size=size)
+    assert manifest.decode(Drop(data), entries=entries, size=size) == found
+    return found
 
 
 def read(*rows: Any, version: Any = 1, mode: Any = 0o755, size: int = 100) -> Any:
@@ -77,11 +91,22 @@ def test_lists_that_are_refused() -> None:
     for rows in ([FILE, FILE], [link, ["x/y", *FILE[1:]]], [FILE, ["x/y", *FILE[1:]]]):
         with pytest.raises(InvalidInput, match="cannot be trusted"):
             read(*rows)
-    with pytest.raises(InvalidInput, match="too large: 4 files"):
+    with pytest.raises(InvalidInput, match="too large: it has more than 3 files"):
         read(*[[str(number), *FILE[1:]] for number in range(4)])
-    with pytest.raises(InvalidInput, match="too large: 3 bytes"):
+    with pytest.raises(InvalidInput, match="too large: its files have more than 2 bytes"):
         read(FILE, size=2)
-    for data in (b"", b"{}", b"[1]", b"[" * 100_000, b"\xff"):
+    long = json.dumps([1, "x", 0, [["y" * 200_000]]]).encode()
+    for data in (
+        b"",
+        b"{}",
+        b"[1]",
+        long,
+        b'[1,"x",0,[]]]',
+        b'[1,"x",0,[],1]',
+        b'[1,"x",0,[,]]',
+        b"[" * 100_000,
+        b"\xff",
+    ):
         with pytest.raises(InvalidInput, match="cannot be understood"):
             decode(data, entries=1, size=1)
     for version, mode in ((2, 0o755), (1, "x"), (1, -1)):

@@ -40,7 +40,7 @@ class Store(ContextStore):
         self.blobs.receive(io.BytesIO(b"".join(frames)), self.limits.size)
 
     def ask(self, *items: Item, mode: int = 0o755) -> tuple[str, dict[str, int]]:
-        offer = self.offer(encode("here", mode, items), Stop())
+        offer = self.offer(io.BytesIO(encode("here", mode, items)))
         return offer.id, offer.missing
 
 
@@ -159,7 +159,7 @@ def test_an_archive_does_not_take_the_place_of_a_list(store: Store) -> None:
     with tarfile.open(fileobj=trojan, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("evil"))
     items = file("x", b"x")
-    context = decode(encode("", 0o755, [items]), entries=1, size=1).id
+    context = decode(io.BytesIO(encode("", 0o755, [items])), entries=1, size=1).id
     store.extract(context, io.BytesIO(trojan.getvalue()))  # the id can be told from the files
     with store.opened(context), pytest.raises(Conflict, match="another context of this id"):
         store.ask(items)

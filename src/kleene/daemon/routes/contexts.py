@@ -9,7 +9,6 @@ from litestar.params import PathParameter
 
 from kleene.daemon.bodies import pieces
 from kleene.daemon.routes.common import Engine, errors
-from kleene.engine.context_store import LIST_LIMIT
 from kleene.schemas.contexts import ContextOffer
 
 
@@ -18,7 +17,7 @@ from kleene.schemas.contexts import ContextOffer
     status_code=200,
     operation_id="Context.Offer",
     summary="context offer",
-    request_max_body_size=LIST_LIMIT,
+    request_max_body_size=None,
     responses=errors(),
 )
 async def offer(request: Request[Any, Any, Any], engine: Engine) -> ContextOffer:
@@ -29,7 +28,7 @@ async def offer(request: Request[Any, Any, Any], engine: Engine) -> ContextOffer
     MODE, MTIME, SIZE, CONTENT]`; KIND is `f`, `d` or `l`, MTIME is in nanoseconds, CONTENT is the SHA-256 of
     a file in hex, the target of a link, or empty.
     """
-    return await engine.contexts.offer(await request.body())
+    return await engine.contexts.offer(pieces(request))
 
 
 @put(
