@@ -7,6 +7,7 @@ import functools
 import gzip
 import http.server
 import io
+import json
 import os
 import socket
 import subprocess
@@ -15,11 +16,14 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import randrange
+from typing import Any
 
 import pytest
 
+from kleene.client.operations import JsonClient
+from kleene.contexts.manifest import encode
 from tests.support import baseline
-from tests.support.daemon import Daemon, Result
+from tests.support.daemon import Daemon, Result, wait_until
 from tests.support.gitserver import Repository, served
 from tests.system.conftest import add_tiny
 
@@ -147,6 +151,52 @@ def test_a_directory_is_uploaded_and_then_only_what_changed(
     count = len(received(daemon))
     assert remote("build", context).stdout.count("cached snapshot") == 2
     assert len(received(daemon)) == count
+
+
+def test_uploaded_contexts_are_counted_and_pruned(
+    daemon: TcpDaemon, context: Path, remote: Callable[..., Result]
+) -> None:
+    (context / "Dockerfile").write_text("FROM tiny\nCOPY data /c\n")
+    (context / "data").write_bytes(os.urandom(300_000))
+    remote("build", context)
+    store = daemon.root / "contexts"
+
+    def kept() -> dict[str, Any]:
+        kinds = json.loads(daemon.klee("df", "--format", "json").stdout)["kinds"]
+        found: dict[str, Any] = next(kind for kind in kinds if kind["kind"] == "build contexts")
+        return found
+
+    def on_disk() -> int:
+        return sum(p.lstat().st_blocks * 512 for p in store.rglob("*") if not p.is_dir())
+
+    assert (
+        kept()["own"] == on_disk() > 600_000
+    )  # what was sent, and the directory that was made of it
+    assert kept()["prunable"] == 0  # the upload may go on
+    for path in store.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000), follow_symlinks=False)
+    assert kept()["prunable"] == kept()["own"]
+    shown = daemon.klee("build", "prune", stdin="n\n", check=False).stdout
+    assert "context" in shown and "contents" in shown
+    plan = JsonClient(f"http://{daemon.socket}").builds.prune_plan(until="1d")
+    assert plan["bytes"] == on_disk()
+    gone = daemon.klee("build", "prune", "-f", "--filter", "until=1d").stdout.split()
+    assert {each["id"] for each in plan["objects"]} == set(gone)
+    assert on_disk() == 0
+    assert kept()["count"] == 0
+    assert remote("build", context).stdout.count("cached snapshot") == 1  # it is sent again
+
+
+def test_limits_hold_without_another_build(daemon: TcpDaemon) -> None:
+    """What is too old goes after an upload that no build follows."""
+    JsonClient(f"http://{daemon.socket}").contexts.offer(encode("x", 0o755, []))
+    old = daemon.root / "contexts/blobs/00" / ("0" * 64)
+    old.parent.mkdir(exist_ok=True)
+    old.write_bytes(b"old")
+    os.utime(old, (1_000_000_000, 1_000_000_000))
+    daemon.restart()
+    JsonClient(f"http://{daemon.socket}").contexts.offer(encode("y", 0o755, []))
+    wait_until(lambda: not old.exists(), "what is too old is kept")
 
 
 def test_an_upload_goes_on_where_it_broke_off(

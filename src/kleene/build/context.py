@@ -290,7 +290,7 @@ class Context:
         where = "its root" if self._image else f"'{self.path}'"
         return InvalidInput(
             f"'{path}' is not in {self._name}",
-            hint=self._similar(path) or f"COPY takes paths relative to {where}",
+            hint=self._similar(path) or f"paths are relative to {where}",
         )
 
     def _similar(self, path: str) -> str | None:

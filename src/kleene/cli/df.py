@@ -32,6 +32,7 @@ _COMMANDS = {
     "containers": "klee container prune",
     "volumes": "klee volume prune",
     "build cache": "klee build prune --all",
+    "build contexts": "klee build prune",
 }
 
 

@@ -68,10 +68,11 @@ def images(session: Session, every: bool, filters: Sequence[str], force: bool) -
 @_options("Remove the steps of images with a name too; the images themselves stay.")
 @pass_session
 def builds(session: Session, every: bool, filters: Sequence[str], force: bool) -> int:
-    """Remove what builds left: failed builds, cache mounts, and snapshots that no image with a name needs.
+    """Remove what builds left: failed builds, cache mounts, uploaded contexts, and snapshots of steps.
 
-    Every image can be used as before. Steps whose snapshots went are run again by the next build, and cannot
-    be entered any more. Caches of 'RUN --mount=type=cache' begin anew.
+    Of snapshots those go that no image with a name needs. Every image can be used as before. Steps whose
+    snapshots went are run again by the next build, and cannot be entered any more. Caches of
+    'RUN --mount=type=cache' begin anew.
     """
     return _prune(session, session.client.builds, every=every, filters=filters, force=force)
 

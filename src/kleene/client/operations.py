@@ -66,8 +66,7 @@ class Containers:
         """Create a container from a ``ContainerConfig``; its id. ``note`` is told what there is to know."""
         made = self._request("POST", target("containers", "create"), config, meanwhile=meanwhile)
         container = _id(made)
-        for text in made.get("notes", ()):
-            note(text)
+        list(map(note, made.get("notes", ())))
         return container
 
     def list(self, *, all: bool = False, filters: Iterable[str] = ()) -> Any:  # noqa: A002

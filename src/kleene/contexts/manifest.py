@@ -108,6 +108,13 @@ def decode(source: IO[bytes], *, entries: int, size: int) -> Manifest:
     return Manifest(_identity(mode, items), _plain(name), mode, items)
 
 
+def name_of(source: IO[bytes]) -> str:
+    """What the user calls the context of a manifest that was decoded before."""
+    reader = JsonPieces(source)
+    reader.first("[")
+    return _plain(str(reader.first(",")))
+
+
 def _identity(mode: int, items: list[Item]) -> str:
     """As of ``encode("", mode, items)``, without making all of it."""
     empty = encode("", mode, ())

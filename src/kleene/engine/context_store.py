@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -30,9 +31,7 @@ from kleene.schemas.contexts import ContextOffer
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _CHUNK = 1024 * 1024
-_YOUNG = 600
-"""Seconds for which nothing goes: it may be part of an upload that goes on."""
-
+_BLOCK = 512  # stat(2), st_blocks
 _HINT = (
     "a build context is a tar archive (.tar, .tar.gz, .tar.xz, .tar.zst, .tar.bz2), without '..' in its "
     "names"
@@ -51,20 +50,48 @@ class ContextLimits:
         entries: files and directories of one.
         kept: bytes of all that is kept.
         age: seconds since its last use after which something is not kept.
+        young: seconds for which nothing goes: it may be part of an upload that goes on.
     """
 
     size: int = 16 * 1024**3
     entries: int = 1_000_000
     kept: int = 16 * 1024**3
     age: float = 7 * 86400
+    young: float = 600
 
 
 class _Kept(NamedTuple):
-    """Something that can go. ``used``: when it was last, in seconds since the epoch."""
+    """Something that can go.
+
+    Attributes:
+        used: when it was last, in seconds since the epoch.
+        size: bytes of its files.
+        disk: bytes that they take on disk.
+    """
 
     used: float
     size: int
+    disk: int
     path: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What people see of the store: a context, or the files that contexts have been made of.
+
+    Attributes:
+        id: of the context; of the files ``contents``, or ``recent-contents``.
+        used: when it was last, in seconds since the epoch.
+        disk: bytes that come free if it goes.
+        idle: whether it may go: no build and no upload has to do with it.
+    """
+
+    id: str
+    name: str
+    used: float
+    disk: int
+    idle: bool
+    paths: tuple[str, ...]
 
 
 class ContextStore:
@@ -79,7 +106,7 @@ class ContextStore:
         for made in (self._lists, self._trees):
             made.mkdir(exist_ok=True, mode=0o700)
         self._users: dict[str, int] = {}
-        self._sizes: dict[str, int] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._decoding = threading.Lock()
         for half in (*self._lists.glob("*.*"), *self._trees.glob("*.*")):
@@ -219,13 +246,50 @@ class ContextStore:
                 if not self._users[name]:
                     del self._users[name]
 
-    def prune(self, *, young: float = _YOUNG) -> None:
-        """Take away what is too old, and the oldest of what is too much.
+    def stored(self, before: float = math.inf) -> list[Stored]:
+        """What is kept; idle is what was last used before this time, and what nobody needs."""
+        contexts: dict[str, list[_Kept]] = {}
+        contents: dict[bool, list[_Kept]] = {True: [], False: []}
+        for each in self._all():
+            directory, name = os.path.split(each.path)
+            if directory in (str(self._lists), str(self._trees)):
+                contexts.setdefault(name, []).append(each)
+            else:
+                contents[self._is_idle(each, before)].append(each)
+        found = [
+            _stored(name, self._name(name), each, all(self._is_idle(k, before) for k in each))
+            for name, each in contexts.items()
+        ]
+        for idle, files in contents.items():
+            name = "contents" if idle else "recent-contents"
+            found += (
+                [_stored(name, f"{len(files)} files of contexts", files, idle)] if files else []
+            )
+        return found
 
-        Args:
-            young: seconds of age below which nothing goes.
-        """
-        now = time.time()
+    def discard(self, ids: Collection[str] | None, before: float = math.inf) -> list[str]:
+        """Take away what is idle of these, or all that is; the ids of what went."""
+        gone = [s for s in self.stored(before) if s.idle and (ids is None or s.id in ids)]
+        for each in gone:
+            for path in each.paths:
+                self._remove(Path(path))
+        return [each.id for each in gone]
+
+    def _is_idle(self, each: _Kept, before: float) -> bool:
+        recent = time.time() - each.used < self.limits.young
+        return not recent and each.used < before and os.path.basename(each.path) not in self._users  # noqa: PTH119
+
+    def _name(self, context: str) -> str:
+        """What the client called a context."""
+        try:
+            with (self._lists / context).open("rb") as file:
+                return manifest.name_of(file)
+        except FileNotFoundError:
+            return "an archive"
+
+    def prune(self) -> None:
+        """Take away what is too old, and the oldest of what is too much."""
+        now, young = time.time(), self.limits.young
         kept = sorted(self._all(), reverse=True)
         total = 0
         for each in kept:
@@ -258,17 +322,26 @@ class ContextStore:
                     continue
                 with contextlib.suppress(FileNotFoundError):
                     status, whole = entry.stat(), entry.is_dir()
-                    size = self._size(Path(entry.path)) if whole else status.st_size
-                    yield _Kept(status.st_mtime, size, entry.path)
+                    size, disk = status.st_size, status.st_blocks * _BLOCK
+                    if whole:
+                        size, disk = self._size(Path(entry.path))
+                    yield _Kept(status.st_mtime, size, disk, entry.path)
 
-    def _size(self, tree: Path) -> int:
+    def _size(self, tree: Path) -> tuple[int, int]:
+        """Bytes of its files, and what they take on disk."""
         if tree.name not in self._sizes:
-            self._sizes[tree.name] = sum(
-                os.lstat(os.path.join(here, name)).st_size  # noqa: PTH118 - of many files
-                for here, _, names in os.walk(tree)
-                for name in names
-            )
+            size = disk = 0
+            for here, _, names in os.walk(tree):
+                for name in names:
+                    status = os.lstat(os.path.join(here, name))  # noqa: PTH118 - of many files
+                    size, disk = size + status.st_size, disk + status.st_blocks * _BLOCK
+            self._sizes[tree.name] = size, disk
         return self._sizes[tree.name]
+
+
+def _stored(name: str, shown: str, kept: Sequence[_Kept], idle: bool) -> Stored:
+    used, disk = max(each.used for each in kept), sum(each.disk for each in kept)
+    return Stored(name, shown, used, disk, idle, tuple(each.path for each in kept))
 
 
 def _remove(path: Path) -> None:

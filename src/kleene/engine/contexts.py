@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from kleene.build.events import Emit, ProgressMade
 from kleene.contexts.kinds import is_remote
 from kleene.engine.apt_sources import without_password
 from kleene.engine.chunks import read_in_thread
 from kleene.engine.context_remote import fetched
-from kleene.engine.context_store import ContextStore
+from kleene.engine.context_store import ContextStore, Stored
 from kleene.engine.core import Core
 from kleene.errors import InvalidInput
 from kleene.host import git, giturl
@@ -21,6 +23,9 @@ from kleene.host.archive import Bounds
 from kleene.host.threads import in_thread
 from kleene.schemas.contexts import ContextOffer
 from kleene.schemas.images import ImageBuildConfig
+
+_DIRECTORY = "contexts"
+"""In the data directory."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,52 @@ class Contexts:
         self._core = core
         self._made: ContextStore | None = None
         self._making = asyncio.Lock()
+        self._uploads = 0
+        self._bounding: asyncio.Task[None] | None = None
+
+    async def stored(self, before: float = math.inf) -> list[Stored]:
+        """What of contexts is kept: :meth:`ContextStore.stored`."""
+        if not self._is_there:
+            return []
+        store = await self._store()
+        return await in_thread(lambda _: store.stored(before))
+
+    async def discard(self, ids: Collection[str] | None, before: float = math.inf) -> list[str]:
+        """Take away what is idle: :meth:`ContextStore.discard`."""
+        if not self._is_there:
+            return []
+        store = await self._store()
+        return await in_thread(lambda _: store.discard(ids, before))
+
+    async def keep_bounds(self, interval: float) -> NoReturn:
+        """See now and then that what is kept is within the limits. ``interval``: in seconds."""
+        while True:
+            await asyncio.sleep(interval)
+            await self._prune()
+
+    async def _prune(self) -> None:
+        if self._is_there:
+            store = await self._store()
+            await in_thread(lambda _: store.prune())
+
+    @property
+    def _is_there(self) -> bool:
+        return self._made is not None or (self._core.platform.root / _DIRECTORY).exists()
+
+    def _bound(self) -> None:
+        """Have the limits hold, beside who has just sent something: no other build need come for that."""
+        self._uploads += 1
+        if self._bounding is None or self._bounding.done():
+            self._bounding = self._core.background(self._after_uploads(), "pruning build contexts")
+
+    async def _after_uploads(self) -> None:
+        seen = 0
+        while seen != self._uploads:
+            seen = self._uploads
+            await self._prune()
+            # By then nothing of it is too young to go.
+            await asyncio.sleep(self._core.platform.contexts.young + 1)
+        await self._prune()
 
     async def _store(self) -> ContextStore:
         # Made with the first context that is not a directory of this host: most daemons never see one.
@@ -52,7 +103,7 @@ class Contexts:
         async with self._making:
             if self._made is None:
                 platform = self._core.platform
-                where, limits = platform.root / "contexts", platform.contexts
+                where, limits = platform.root / _DIRECTORY, platform.contexts
                 self._made = await in_thread(lambda _: ContextStore(where, limits))
         return self._made
 
@@ -68,7 +119,10 @@ class Contexts:
             InvalidInput: the list is malformed, too large, or not to be trusted.
         """
         store = await self._store()
-        return await read_in_thread(chunks, store.offer)
+        try:
+            return await read_in_thread(chunks, store.offer)
+        finally:
+            self._bound()
 
     async def receive(self, chunks: AsyncIterator[bytes]) -> None:
         """Take contents of files (``schemas.contexts``). What is whole is kept, whatever comes after it.
@@ -80,7 +134,10 @@ class Contexts:
         """
         store = await self._store()
         limit = store.limits.size
-        await read_in_thread(chunks, lambda source: store.blobs.receive(source, limit))
+        try:
+            await read_in_thread(chunks, lambda source: store.blobs.receive(source, limit))
+        finally:
+            self._bound()
 
     async def receive_archive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
         """Make a context of a tar archive; ``token``: 32 hex digits that shall name it.
@@ -89,7 +146,10 @@ class Contexts:
             InvalidInput: it is damaged, too large, no tar archive, or tries to get out of its directory.
         """
         store = await self._store()
-        await read_in_thread(chunks, lambda source: store.extract(token, source))
+        try:
+            await read_in_thread(chunks, lambda source: store.extract(token, source))
+        finally:
+            self._bound()
 
     @contextlib.asynccontextmanager
     async def opened(self, config: ImageBuildConfig, emit: Emit) -> AsyncIterator[Place]:
@@ -118,8 +178,7 @@ class Contexts:
                 name = await in_thread(lambda stop: store.make(context, stop))
                 yield Place(str(tree), name, dockerfile)
         finally:
-            # Beside the build, which need not wait for a walk over all that is kept.
-            self._core.background(in_thread(lambda _: store.prune()), "pruning build contexts")
+            self._bound()
 
     @contextlib.asynccontextmanager
     async def _remote(self, config: ImageBuildConfig, emit: Emit) -> AsyncIterator[Place]:

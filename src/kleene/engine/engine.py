@@ -76,7 +76,7 @@ class Engine:
         self.stats = Stats(core)
         self.history = History(core)
         self.bisect = Bisect(core, services, self.history)
-        self.space = Space(core, self.images)
+        self.space = Space(core, self.images, self.contexts)
         self._retention = Retention(self.space, limits or Limits())
         self._reconciler = Reconciler(
             core,
@@ -112,6 +112,8 @@ class Engine:
             engine._core.background(engine.volumes.keep_quotas(), "keep quotas")
             await engine.space.finish()
             engine._core.background(engine._retention.run(), "retention")
+            interval = engine._retention.limits.interval
+            engine._core.background(engine.contexts.keep_bounds(interval), "context limits")
         except BaseException:
             await engine.close()
             raise

@@ -7,11 +7,14 @@ touched, and what is in use by then stays.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kleene.engine import holdings, lookup
+from kleene.engine.context_store import Stored
+from kleene.engine.contexts import Contexts
 from kleene.engine.core import Core, iso_time
 from kleene.engine.holdings import NOTHING, Going, Holdings, Reference, State
 from kleene.engine.images import Images
@@ -46,8 +49,9 @@ class Entry:
 class Space:
     """What there is on disk, and prunes of what is made of snapshots."""
 
-    def __init__(self, core: Core, images: Images) -> None:
+    def __init__(self, core: Core, images: Images, contexts: Contexts) -> None:
         self._core = core
+        self._contexts = contexts
         self._images = images
         self._store = SpaceStore(core.database)
         self._one = asyncio.Lock()
@@ -75,6 +79,7 @@ class Space:
             for kind, entries in kinds.items()
         }
         own, prunable = [next(found) for _ in kinds], [next(found) for _ in kinds]
+        contexts = _contexts(await self._contexts.stored())
         return SystemUsage(
             kinds=[
                 KindUsage(
@@ -86,9 +91,10 @@ class Space:
                     objects=objects,
                 )
                 for index, (kind, objects) in enumerate(shown.items())
-            ],
-            own=next(found).exclusive,
-            prunable=next(found).exclusive,
+            ]
+            + [contexts],
+            own=next(found).exclusive + contexts.own,
+            prunable=next(found).exclusive + contexts.prunable,
             free=await self._core.platform.storage.pool_free(),
         )
 
@@ -159,7 +165,11 @@ class Space:
         """What :meth:`prune_cache` would take, and free."""
         held = self.holdings()
         entries = await asyncio.to_thread(_cache_to_prune, held, self.mounts(), every, until)
-        return await self._plan(held, entries)
+        plan = await self._plan(held, entries)
+        contexts = _contexts(await self._contexts.stored(_moment(until)))
+        plan.objects += [each for each in contexts.objects if each.prunable]
+        plan.bytes += contexts.prunable
+        return plan
 
     async def _plan(self, held: Holdings, entries: list[Entry]) -> PrunePlan:
         groups = [*(entry.parts for entry in entries), parts_of(held, entries)]
@@ -182,14 +192,15 @@ class Space:
     async def prune_cache(
         self, *, every: bool, until: str = "", only: Collection[str] | None = None
     ) -> list[str]:
-        """Remove snapshots of steps, failed builds and cache mounts that nothing uses; their ids.
+        """Remove snapshots of steps, failed builds, cache mounts and contexts that nothing uses; their ids.
 
         The states that images are stay, whatever their names. Without ``every`` the steps of named images
         stay too.
         """
         async with self._one:
             entries = _cache_to_prune(self.holdings(), self.mounts(), every, until)
-            return await self._carry_out(entries, only)
+            gone = await self._carry_out(entries, only)
+            return gone + await self._contexts.discard(only, _moment(until))
 
     async def _carry_out(self, entries: list[Entry], only: Collection[str] | None) -> list[str]:
         chosen = [entry for entry in entries if only is None or entry.shown.id in only]
@@ -283,6 +294,28 @@ def leftovers(held: Holdings, mounts: list[Entry]) -> list[Entry]:
 def _limit(until: str) -> str:
     """The time that is meant, in the form of the metadata; ``""`` for none."""
     return iso_time(parse_since(until, time.time_ns()) / 1e9) if until else ""
+
+
+def _moment(until: str) -> float:
+    """The same in seconds since the epoch."""
+    return parse_since(until, time.time_ns()) / 1e9 if until else math.inf
+
+
+def _contexts(stored: Sequence[Stored]) -> KindUsage:
+    """Uploaded build contexts. They lie in the data directory, not in the pool, and share nothing."""
+    objects = []
+    for each in stored:
+        shown = _held("context", each.id, each.name, iso_time(each.used), prunable=each.idle)
+        objects.append(_measured(shown, Usage(each.disk, each.disk)))
+    prunable = [each for each in objects if each.prunable]
+    return KindUsage(
+        kind="build contexts",
+        count=len(objects),
+        active=len(objects) - len(prunable),
+        own=sum(each.own for each in objects),
+        prunable=sum(each.own for each in prunable),
+        objects=objects,
+    )
 
 
 def _before(moment: str, limit: str) -> bool:

@@ -305,7 +305,7 @@ class _Extraction:
     def _refused(self, path: str, reason: str) -> InvalidInput:
         return InvalidInput(
             f"archive '{self._name}' cannot be trusted: '{_shown(path)}': {reason}",
-            hint="use an archive of a root file system from a source that you know",
+            hint="use an archive from a source that you know",
         )
 
     def _check_space(self, wanted: int) -> None:

@@ -93,7 +93,7 @@ class _Forward:
             if self._left < 0:
                 raise InvalidInput(
                     f"archive '{self._name}' has an entry with too large a header",
-                    hint="use an archive of a root file system from a source that you know",
+                    hint="use an archive from a source that you know",
                 )
         data = self._raw.read(size)
         self._at += len(data)

@@ -6,14 +6,15 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["image", "snapshot", "container", "volume", "mount"]
+Kind = Literal["image", "snapshot", "container", "volume", "mount", "context"]
 
 
 class HeldObject(msgspec.Struct, kw_only=True):
     """An object that holds space.
 
     Attributes:
-        kind: ``snapshot`` is the state after a step of a build, ``mount`` a cache mount.
+        kind: ``snapshot`` is the state after a step of a build, ``mount`` a cache mount,
+            ``context`` an uploaded build context, or the files of all of them.
         id: of a volume its name.
         name: for people: of a snapshot its step.
         used: when it was made or last used, ISO 8601 in UTC.
@@ -40,7 +41,7 @@ class KindUsage(msgspec.Struct, kw_only=True):
         prunable: what comes free by the prune of this kind: all that is not in use.
     """
 
-    kind: Literal["images", "containers", "volumes", "build cache"]
+    kind: Literal["images", "containers", "volumes", "build cache", "build contexts"]
     count: int
     active: int
     own: int

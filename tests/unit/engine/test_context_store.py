@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -117,7 +118,8 @@ def test_contexts_that_are_not_there(store: Store) -> None:
 
 
 def test_the_oldest_go_first_and_what_is_used_stays(tmp_path: Path) -> None:
-    store = Store(tmp_path / "s", ContextLimits(size=BIG, entries=10, kept=25_000, age=1000))
+    limits = ContextLimits(size=BIG, entries=10, kept=25_000, age=1000)
+    store = Store(tmp_path / "s", limits)
     context, _ = store.ask(file("0", b"0" * 10_000))
     for number in range(4):
         data = b"%d" % number * 10_000
@@ -127,15 +129,16 @@ def test_the_oldest_go_first_and_what_is_used_stays(tmp_path: Path) -> None:
     there = [store.blobs.path(sha(b"%d" % number * 10_000)) for number in range(4)]
     store.prune()
     assert all(path.exists() for path in there)  # they may be part of an upload that goes on
-    store.prune(young=0)
+    store.limits = dataclasses.replace(limits, young=0)
+    store.prune()
     assert [path.exists() for path in there] == [False, False, True, True]
     with store.opened(context) as tree:
         tree.mkdir()
         os.utime(tree, (1, 1))
-        store.prune(young=0)
+        store.prune()
         assert tree.exists()
     os.utime(tree, (1, 1))
-    store.prune(young=0)
+    store.prune()
     assert not tree.exists()
 
 
@@ -204,3 +207,37 @@ def test_what_a_kill_left_goes(store: Store, tmp_path: Path) -> None:
     again = Store(tmp_path / "s", store.limits)
     assert not any(path.exists() for path in left)
     assert again.ask(file("x", b"x"))[1] == {}
+
+
+def test_what_is_kept_is_told_and_goes_exactly(store: Store, tmp_path: Path) -> None:
+    context, _ = store.ask(file("a", b"a" * 5000), file("b", b"b" * 100))
+    store.take(frame(b"a" * 5000), frame(b"b" * 100))
+    store.make(context, Stop())
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("x"))
+    store.extract("0" * 32, io.BytesIO(content.getvalue()))
+    told = {each.id: each for each in store.stored()}
+    assert told.keys() == {context, "0" * 32, "recent-contents"}
+    assert told[context].name == "here" and told["0" * 32].name == "an archive"
+    assert not any(each.idle for each in told.values())
+    assert store.discard(None) == []
+    for path in (tmp_path / "s").rglob("*"):
+        os.utime(path, (1000, 1000))
+    os.utime(store.blobs.path(sha(b"b" * 100)))
+    told = {each.id: each for each in store.stored()}
+    assert told.keys() == {context, "0" * 32, "contents", "recent-contents"}
+    assert store.discard(None, before=1000) == []
+    before = on_disk(tmp_path)
+    with store.opened(context):
+        os.utime(tmp_path / "s/trees" / context, (1000, 1000))
+        assert set(store.discard(None)) == {"0" * 32, "contents"}
+    freed = told["0" * 32].disk + told["contents"].disk
+    assert before - on_disk(tmp_path) == freed > 5000
+    os.utime(tmp_path / "s/trees" / context, (1000, 1000))
+    assert store.discard([context, "x"]) == [context]
+    assert before - on_disk(tmp_path) == freed + told[context].disk
+
+
+def on_disk(directory: Path) -> int:
+    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*") if not path.is_dir())

@@ -85,7 +85,7 @@ async def prune_cache(
     until: _Until = "",
     only: _Only = None,
 ) -> list[str]:
-    """Remove what builds left: snapshots that no image is, failed builds, unused cache mounts; their ids.
+    """Remove what builds left: snapshots that no image is, failed builds, unused mounts, contexts; their ids.
 
     Every image can still be used, and its last state be built on.
     """
