@@ -62,8 +62,12 @@ class Noisy:
 
     def size(self) -> int:
         """Bytes of all its files."""
-        found = (path.stat() for path in self._kept.iterdir())
-        return sum({status.st_ino: status.st_size for status in found}.values())
+        return sum(self.files().values())
+
+    def files(self) -> dict[int, int]:
+        """The size of each of its files, by its inode: a file has two names."""
+        found = (path.stat() for path in self._kept.glob("log*"))
+        return {status.st_ino: status.st_size for status in found}
 
 
 def test_service(manager: socket.socket, new_daemon: Callable[[], Daemon]) -> None:
@@ -100,10 +104,11 @@ def test_service(manager: socket.socket, new_daemon: Callable[[], Daemon]) -> No
     noisy.go_on()
     wait_until(lambda: noisy.begun_anew, "nobody bounds the log")
     assert noisy.size() < 3 * 4 * 100_000
+    daemon.configuration = "container_log_size: 100000\ncontainer_log_files: 4\n"
     daemon.start()
     assert running.id in daemon.klee("lsc", "-q").stdout
     noisy.end()
-    wait_until(lambda: noisy.size() < 6 * 100_000, "the log is not brought back")
+    wait_until(lambda: len(noisy.files()) <= 4, "files that are too many stay")
     written = noisy.lines()
     assert written[-1] - written[-1000] == 999, "the newest are there"
 

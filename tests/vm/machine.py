@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.daemon import mounts_below
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 PARTS = ".venv src tests packaging docs pyproject.toml README.md".split()
 
@@ -92,12 +94,13 @@ class Machine:
     def _add_kernel(self, root: Path) -> None:
         """Unpack it: to install it would make an initramfs, which is not needed."""
         depends = _run("apt-cache", "depends", _KERNEL)
-        name = next(line.split()[-1] for line in depends.splitlines() if "linux-image-" in line)
+        name = next(line.split()[-1] for line in depends.splitlines() if "Depends:" in line)
         with self._scratch("kernel") as scratch:
             _run("apt-get", "download", name, cwd=scratch)
             _run("dpkg", "-x", next(scratch.glob("*.deb")), scratch)
             (modules,) = (scratch / "lib" / "modules").iterdir()
-            _run("cp", "-a", modules, root / "usr" / "lib" / "modules")
+            (root / "usr" / "lib" / "modules").mkdir(exist_ok=True)
+            _run("cp", "-a", modules, root / "usr" / "lib" / "modules" / modules.name)
             _run("chroot", root, "depmod", modules.name)
             shutil.copy(next((scratch / "boot").glob("vmlinuz-*")), self.home / "vmlinuz")
 
@@ -156,12 +159,20 @@ class Machine:
     def _scratch(self, name: str) -> Iterator[Path]:
         """An empty directory, for as long as the block lasts."""
         directory = self.home / f"{name}.new"
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove(directory)
         directory.mkdir()
         try:
             yield directory
         finally:
-            shutil.rmtree(directory)
+            _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory. mmdebstrap leaves file systems of the host mounted in it when it is killed."""
+    for place in mounts_below(directory):
+        _run("umount", place)
+    if directory.exists():
+        shutil.rmtree(directory)
 
 
 def _run(*words: str | Path, cwd: Path | None = None) -> str:
