@@ -20,7 +20,7 @@ import pytest
 from kleene.build.config import ImageConfig
 from kleene.build.mounts import RunMount
 from kleene.build.plan import Plan, plan, stages_of
-from kleene.build.stages import Origin
+from kleene.build.stages import SCRATCH, Origin
 from kleene.build.steps import InlineFile, Step, Url, step_key
 from kleene.dockerfile.document import Stage, read_dockerfile
 from kleene.dockerfile.source import Range, Source
@@ -67,11 +67,16 @@ def _plan(data: bytes, given: dict[str, Any]) -> str:
     base = DEFAULT_BASE
     if "base" in given:
         base = _base(dict(given["base"]))
-    nodes = stages_of(dockerfile, build_args, override, target=given.get("target", ""))
+    target = given.get("target", "")
+    nodes = stages_of(dockerfile, build_args, override, target=target)
+    bases = {node.base: base for node in nodes if isinstance(node.base, ImageReference)}
+    triggers = dict.fromkeys(bases, base.settings.onbuild)
+    nodes = stages_of(dockerfile, build_args, override, target=target, triggers=triggers)
+    bases |= {node.base: base for node in nodes if isinstance(node.base, ImageReference)}
     found = plan(
         dockerfile,
         nodes,
-        {node.base: base for node in nodes if isinstance(node.base, ImageReference)},
+        bases | {SCRATCH: DEFAULT_BASE},
         build_args,
         override=override,
         user=given.get("user", ""),

@@ -159,6 +159,19 @@ def test_onbuild_is_carried_out_in_the_child_and_only_there(
     assert run("cat", "/app") == "mine\nbuilt\nlast\n"
 
 
+def test_onbuild_names_stages_of_the_child_and_images(
+    build: Build, run: Callable[..., str], daemon: Daemon
+) -> None:
+    build("FROM tiny\nRUN echo image >/out\n", tag="stock")
+    build(
+        "FROM tiny\nONBUILD COPY --from=parts /out /part\nONBUILD COPY --from=stock /out /stock\n"
+        "ONBUILD RUN --mount=from=parts,target=/m cat /m/out >/mounted\n",
+        tag="maker",
+    )
+    build("FROM tiny AS parts\nRUN echo stage >/out\nFROM maker AS child\nFROM child\n")
+    assert run("cat", "/part", "/stock", "/mounted") == "stage\nimage\nstage\n"
+
+
 # --- Stages
 
 

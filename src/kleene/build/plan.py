@@ -1,8 +1,8 @@
 """The plan: from instructions to steps, when the parent images and the build arguments are known.
 
 Pure: it decides, the solver does. Two calls, because what FROM and ``COPY --from`` name has to be looked up
-in between: :func:`stages_of`, then :func:`plan`. Where Kleene's reference says nothing, instructions mean
-what Docker's reference says.
+in between: :func:`stages_of`, then :func:`plan`. ONBUILD of an image may name more, and then the first is
+called again. Where Kleene's reference says nothing, instructions mean what Docker's reference says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kleene.build.config import ImageConfig
 from kleene.build.scope import PROXY_ARGUMENTS, check_build_args
 from kleene.build.stage_plan import Options, Outcome, StagePlan, StagePlanner
-from kleene.build.stages import StageNode, global_arguments, needed_stages
+from kleene.build.stages import StageNode, Triggers, global_arguments, needed_stages
 from kleene.build.steps import ConfigStep, Step
 from kleene.dockerfile.document import Dockerfile, Stage
 from kleene.dockerfile.excerpt import quoted
@@ -50,12 +50,14 @@ def stages_of(
     override: str = "",
     *,
     target: str = "",
+    triggers: Triggers | None = None,
 ) -> tuple[StageNode, ...]:
     """The stages that are built, in order, with what they refer to.
 
     Args:
         override: a reference that takes the place of the image that the target starts from, if not empty.
         target: name or number of the stage to build; ``""`` is the last one.
+        triggers: what ONBUILD of the images that stages start from asks for, as far as they were looked up.
 
     Raises:
         DockerfileError: FROM or ``COPY --from`` names what cannot be.
@@ -63,7 +65,7 @@ def stages_of(
     """
     check_build_args(build_args)
     image = parse_image_reference(override) if override else None
-    return needed_stages(dockerfile, build_args, override=image, target=target)
+    return needed_stages(dockerfile, build_args, override=image, target=target, triggers=triggers)
 
 
 def plan(

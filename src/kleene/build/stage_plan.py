@@ -28,6 +28,7 @@ from kleene.build.steps import (
     WorkdirStep,
 )
 from kleene.contexts.ignore import Ignore
+from kleene.dockerfile.devices import check_devices
 from kleene.dockerfile.document import Dockerfile, Stage, read_trigger
 from kleene.dockerfile.excerpt import quoted
 from kleene.dockerfile.expand import expand
@@ -215,6 +216,7 @@ class StagePlanner:
 
     def _run(self, run: Run) -> RunStep:
         cwd, scope = self._config.image.workdir, self._scope
+        check_devices(run.devices)
         args = argv(run.command, self._config.shell)
         mounts = MountPlanner(self._words, cwd, self._origin).plan(run.mounts)
         network = _choice(self._words, run.network, ("default", "none", "host"))

@@ -8,14 +8,15 @@ number (Dockerfile reference, "FROM", "COPY --from"). FROM sees the names of the
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kleene.build.platforms import host_platform, platform_arguments
-from kleene.dockerfile.document import Dockerfile, Stage
+from kleene.dockerfile.document import Dockerfile, Stage, read_trigger
 from kleene.dockerfile.excerpt import nearest, quoted
 from kleene.dockerfile.expand import expand
-from kleene.dockerfile.instructions import Copy, Instruction, Run
+from kleene.dockerfile.instructions import Copy, Instruction, OnBuild, Run
+from kleene.dockerfile.source import Source
 from kleene.dockerfile.words import Word
 from kleene.errors import InvalidInput
 from kleene.names import ImageReference, parse_image_reference
@@ -25,6 +26,9 @@ SCRATCH = ImageReference("scratch")
 
 Origin = Stage | ImageReference
 """Where files come from: another stage, or an image."""
+
+Triggers = Mapping[ImageReference, Sequence[str]]
+"""Instructions that ONBUILD recorded in images."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,12 @@ def needed_stages(
     *,
     override: ImageReference | None = None,
     target: str = "",
+    triggers: Triggers | None = None,
 ) -> tuple[StageNode, ...]:
     """The stages that a build of ``target`` carries out, each after those that it needs.
 
     Args:
+        triggers: what ONBUILD of the images that stages start from asks for, where it is known.
         override: takes the place of the image that the target is based on, by whatever stages.
         target: name or number of the stage that becomes the image; ``""`` is the last one.
 
@@ -80,7 +86,7 @@ def needed_stages(
         InvalidInput: there is no such target.
     """
     wanted = _target(dockerfile, target)
-    resolver = _Resolver(dockerfile, global_arguments(dockerfile, build_args))
+    resolver = _Resolver(dockerfile, global_arguments(dockerfile, build_args), triggers or {})
     if override is not None:
         resolver.replace_image_of(wanted, override)
     return _in_order(resolver, wanted)
@@ -89,9 +95,12 @@ def needed_stages(
 class _Resolver:
     """Finds out what a stage refers to, when it is asked for: stages not needed may be broken."""
 
-    def __init__(self, dockerfile: Dockerfile, arguments: Mapping[str, str]) -> None:
+    def __init__(
+        self, dockerfile: Dockerfile, arguments: Mapping[str, str], triggers: Triggers
+    ) -> None:
         self._dockerfile = dockerfile
         self._arguments = arguments
+        self._triggers = triggers
         self._replaced: dict[int, ImageReference] = {}
         self._named: dict[str, list[Stage]] = {}
         for stage in dockerfile.stages:
@@ -100,9 +109,17 @@ class _Resolver:
 
     def node(self, stage: Stage) -> StageNode:
         self._check_platform(stage)
-        words = (word for i in stage.instructions for word in _origin_words(i))
+        base = self._base(stage)
+        instructions = (*self._triggers_of(base), *stage.instructions)
+        words = (word for i in instructions for word in _origin_words(i))
         origins = tuple((word, self._origin(word)) for word in words if word is not None)
-        return StageNode(stage, self._base(stage), origins)
+        return StageNode(stage, base, origins)
+
+    def _triggers_of(self, base: Origin) -> Iterator[Instruction]:
+        """What ONBUILD of a parent asks for: it names the stages of the file that starts from it."""
+        texts = self._triggers.get(base, ()) if not isinstance(base, Stage) else _recorded(base)
+        for text in texts:
+            yield read_trigger(Source.from_text("ONBUILD", text))[0]
 
     def _check_platform(self, stage: Stage) -> None:
         word, host = stage.base.platform, host_platform()
@@ -159,6 +176,10 @@ class _Resolver:
             return stages[int(text)]
         named = self._named.get(text.lower())
         return named[-1] if named else _image(word, text)
+
+
+def _recorded(stage: Stage) -> Iterator[str]:
+    return (i.text for i in stage.instructions if isinstance(i, OnBuild))
 
 
 def _origin_words(instruction: Instruction) -> Iterator[Word | None]:

@@ -8,13 +8,6 @@ from kleene.dockerfile.excerpt import nearest, quoted
 from kleene.dockerfile.parser import Statement
 from kleene.dockerfile.words import Word
 
-_DOCKER_FLAGS = {
-    "FROM": "platform",
-    "ADD": "chown chmod checksum keep-git-dir link unpack exclude",
-    "COPY": "chown chmod from link parents exclude",
-    "RUN": "mount network security device",
-}
-
 
 def read_flags(
     statement: Statement,
@@ -30,7 +23,7 @@ def read_flags(
         repeated: names of those that :func:`repeated_flag` reads.
 
     Raises:
-        DockerfileError: a flag that is unknown, not supported yet, given twice or without a ``=``.
+        DockerfileError: a flag that is unknown, given twice or without a ``=``.
     """
     found: dict[str, Word] = {}
     for flag in statement.flags:
@@ -62,16 +55,20 @@ def is_on(flags: Mapping[str, Word], name: str) -> bool | None:
     return None if word is None else word.text.lower() != "false"
 
 
+def truth(text: str) -> bool | None:
+    """What a text says that is true or false in the ways of Go's ``strconv.ParseBool``; else ``None``."""
+    if text in ("1", "t", "T", "TRUE", "true", "True"):
+        return True
+    return False if text in ("0", "f", "F", "FALSE", "false", "False") else None
+
+
 def _check_switch(flag: Word, name: str) -> None:
     if flag.text.lower() not in (f"--{name}", f"--{name}=true", f"--{name}=false"):
         raise flag.error(f"flag '--{name}' is either true or false", f"write --{name}")
 
 
 def _refused(statement: Statement, flag: Word, name: str, supported: tuple[str, ...]) -> Exception:
-    planned = _DOCKER_FLAGS.get(statement.name, "").split()
-    if name in planned:
-        return flag.error(f"flag '--{name}' of {statement.name} is not supported yet")
-    near = nearest(name, [*supported, *planned])
+    near = nearest(name, supported)
     return flag.error(
         f"{statement.name} has no flag {quoted('--' + name)}",
         f"did you mean '--{near}'?" if near else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kleene.dockerfile.devices import DeviceFlag
 from kleene.dockerfile.heredoc import Heredoc
 from kleene.dockerfile.mounts import MountFlag
 from kleene.dockerfile.parser import Statement
@@ -59,12 +60,13 @@ class From(Instruction):
 
 @dataclass(frozen=True)
 class Run(Instruction):
-    """``RUN [--mount=] [--network=] [--security=] command``."""
+    """``RUN [--mount=] [--network=] [--security=] [--device=] command``."""
 
     command: Command | ScriptForm
     mounts: tuple[MountFlag, ...] = ()
     network: Word | None = None
     security: Word | None = None
+    devices: tuple[DeviceFlag, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ names are those of the Dockerfile reference ("RUN --mount").
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kleene.dockerfile.excerpt import nearest, quoted
-from kleene.dockerfile.words import Word
+from kleene.dockerfile.words import Word, split_comma
 
 _ALIASES = {
     "src": "source",
@@ -57,7 +57,7 @@ def read_mount(word: Word) -> MountFlag:
         DockerfileError: an option is unknown, given twice, or lacks its value.
     """
     options: dict[str, Word] = {}
-    for field in _fields(word):
+    for field in split_comma(word):
         written, equals, _ = field.text.partition("=")
         name = _ALIASES.get(written.lower(), written.lower())
         if name not in _ALL:
@@ -82,15 +82,6 @@ def _check_kind(flag: MountFlag) -> None:
     raise kind.error(
         f"unknown type of mount {quoted(kind.text)}", f"did you mean '{near}'?" if near else known
     )
-
-
-def _fields(word: Word) -> Iterator[Word]:
-    start = 0
-    for part in word.text.split(","):
-        field = word.part(start, start + len(part))
-        start += len(part) + 1
-        if part.strip():
-            yield field.stripped()
 
 
 def _unknown(name: Word) -> Exception:

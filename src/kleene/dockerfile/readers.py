@@ -7,9 +7,10 @@ The forms are those of the Dockerfile reference.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from kleene.dockerfile.devices import not_granted, read_device
 from kleene.dockerfile.excerpt import nearest, quoted
 from kleene.dockerfile.flags import is_on, read_flags, repeated_flag
 from kleene.dockerfile.heredoc import Heredoc
@@ -95,9 +96,11 @@ def _from(statement: Statement, _reading: Reading) -> From:
 
 
 def _run(statement: Statement, reading: Reading) -> Run:
-    flags = read_flags(statement, "network", "security", repeated=("mount",))
+    flags = read_flags(statement, "network", "security", repeated=("mount", "device"))
     mounts = tuple(read_mount(word) for word in repeated_flag(statement, "mount"))
-    settings = (mounts, flags.get("network"), flags.get("security"))
+    devices = tuple(read_device(word) for word in repeated_flag(statement, "device"))
+    reading.warnings.extend(not_granted(device) for device in devices if not device.required)
+    settings = (mounts, flags.get("network"), flags.get("security"), devices)
     if statement.heredocs:
         return Run(statement, _with_bodies(statement), *settings)
     command = _command(_required(statement, _usage("RUN")), reading)
@@ -342,22 +345,9 @@ def _on_build(statement: Statement, reading: Reading) -> OnBuild:
             "a build that starts from an image carries out its ONBUILD instructions only once",
         )
     trigger = read_instruction(inner, reading)
-    for origin in _origins(trigger):
-        raise origin.error(
-            "'from' after ONBUILD is not supported",
-            "copy from the image in the Dockerfile that starts from this one",
-        )
     directive = "" if reading.escape == "\\" else f"# escape={reading.escape}\n"
     bodies = "".join(f"\n{h.body.text}{h.start.name}" for h in inner.heredocs)
     return OnBuild(statement, trigger, f"{directive}{arguments.text}{bodies}")
-
-
-def _origins(instruction: Instruction) -> Iterator[Word]:
-    """The stages or images that an instruction names."""
-    if isinstance(instruction, Copy) and instruction.origin is not None:
-        yield instruction.origin
-    if isinstance(instruction, Run):
-        yield from (mount.origin for mount in instruction.mounts if mount.origin is not None)
 
 
 def _required(statement: Statement, usage: str) -> Word:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kleene.dockerfile.excerpt import nearest, quoted
+from kleene.dockerfile.flags import truth
 from kleene.dockerfile.source import DockerfileWarning
 from kleene.dockerfile.words import Word
 
@@ -47,6 +48,7 @@ RULES = {
         Rule("ConsistentInstructionCasing", "instructions are all in upper or all in lower case"),
         Rule("CopyIgnoredFile", "what .dockerignore leaves out cannot be copied"),
         Rule("CopyOutsideContext", "a source above the context is taken from inside it", "kleene"),
+        Rule("DeviceNotGranted", "a build is given no device of the host", "kleene"),
         Rule("DuplicateStageName", "of two stages with one name only one can be referred to"),
         Rule("ExposeInvalidFormat", "addresses and ports of the host do not belong in EXPOSE"),
         Rule("ExposeProtoCasing", "protocols are written in lower case"),
@@ -136,11 +138,9 @@ def violations(warnings: Iterable[DockerfileWarning]) -> list[DockerfileWarning]
 
 def _is_true(word: Word, values: frozenset[str]) -> bool:
     (value, *others) = values
-    # What Go's strconv.ParseBool knows.
-    if not others and value in ("1", "t", "T", "TRUE", "true", "True"):
-        return True
-    if not others and value in ("0", "f", "F", "FALSE", "false", "False"):
-        return False
+    found = None if others else truth(value)
+    if found is not None:
+        return found
     raise word.error(f"'error' cannot be {quoted(','.join(values))}", "write error=true")
 
 

@@ -117,6 +117,16 @@ def first_blank(word: Word) -> Word:
     return word.part(0, found.end() if found else 0)
 
 
+def split_comma(word: Word) -> Iterator[Word]:
+    """Split at commas; fields that say nothing are left out (values of flags)."""
+    start = 0
+    for part in word.text.split(","):
+        field = word.part(start, start + len(part))
+        start += len(part) + 1
+        if part.strip():
+            yield field.stripped()
+
+
 def split_quoted(word: Word, escape: str) -> tuple[Word, ...]:
     """Split at white space outside quotes (arguments of ENV and ARG).
 

@@ -183,10 +183,7 @@ class Builds:
         """Look up what is referred to, and plan. A hostile file takes seconds: it is planned in a thread."""
         options = config.container_config
         override = options.image or ""
-        nodes = await asyncio.to_thread(
-            planning.stages_of, dockerfile, config.buildargs, override, target=config.target
-        )
-        bases = self._look_up(nodes, override)
+        nodes, bases = await self._stages(config, dockerfile)
         configs = {reference: _image_config(found[0]) for reference, found in bases.items()}
         plan = await asyncio.to_thread(
             planning.plan,
@@ -200,8 +197,31 @@ class Builds:
         )
         return bases, plan
 
-    def _look_up(self, nodes: Sequence[StageNode], override: str) -> Bases:
-        found: Bases = {}
+    async def _stages(
+        self, config: ImageBuildConfig, dockerfile: Dockerfile
+    ) -> tuple[Sequence[StageNode], Bases]:
+        """The stages, and the images that they name: their ONBUILD may name more of both."""
+        override = config.container_config.image or ""
+        bases: Bases = {}
+        triggers: dict[ImageReference, list[str]] = {}
+        while True:
+            nodes = await asyncio.to_thread(
+                planning.stages_of,
+                dockerfile,
+                config.buildargs,
+                override,
+                target=config.target,
+                triggers=triggers,
+            )
+            self._look_up(nodes, override, bases)
+            known = {ref: found.settings.onbuild for ref, (found, _) in bases.items()}
+            asked = {reference: texts for reference, texts in known.items() if texts}
+            if asked == triggers:
+                return nodes, bases
+            triggers = asked
+
+    def _look_up(self, nodes: Sequence[StageNode], override: str, found: Bases) -> None:
+        """Put the images that stages name into ``found``."""
         for node in nodes:
             for word, origin in ((node.stage.base.image, node.base), *node.origins):
                 if isinstance(origin, Stage) or origin == SCRATCH or origin in found:
@@ -212,7 +232,6 @@ class Builds:
                     if str(origin) == override:
                         raise
                     raise word.error(error.message, error.hint) from error
-        return found
 
 
 def _parallel(config: ImageBuildConfig) -> int:
