@@ -35,6 +35,7 @@ CASES = [
     ("CopyIgnoredFile", "FROM a\nCOPY a.log b.txt /\nADD c/../d.log /\n", [2, 3]),
     ("CopyIgnoredFile", "FROM a\nCOPY --from=b a.log /\nADD http://h/a.log /\n", []),
     ("CopyOutsideContext", "FROM a\nCOPY ../x a/../../y a/../z /d/\n", [2, 2]),
+    ("DeviceNotGranted", "FROM a\nRUN --device=b c\nRUN --device=b,required c\n", [2]),
     ("DuplicateStageName", "FROM a AS b\nFROM a AS B\nFROM a\n", [2]),
     ("ExposeInvalidFormat", "FROM a\nEXPOSE 80 8080:80\nEXPOSE 127.0.0.1:80:81/tcp\n", [2, 3]),
     ("ExposeProtoCasing", "FROM a\nEXPOSE 80/TCP 81/tcp 82\n", [2]),
