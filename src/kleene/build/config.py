@@ -196,7 +196,12 @@ def _seconds(options: Mapping[str, Word], name: str) -> float:
         return 0
     if _DURATION.fullmatch(word.text) is None:
         raise word.error(f"{quoted(word.text)} is not a duration", f"write it as --{name}=1m30s")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(word.text))
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(word.text))
+    if 0 < seconds < 0.001:
+        raise word.error(
+            f"{quoted(word.text)} is too short", "write 1ms or more, or 0 for the default"
+        )
+    return seconds
 
 
 def _count(word: Word | None) -> int:

@@ -50,6 +50,9 @@ def expand(
         DockerfileError: an open quote or brace, a substitution that is not known, a variable that
             had to be set (``${name:?}``), or a result that is too long.
     """
+    plain = _plain(escape, quotes).match(word.text, 0)
+    if plain is not None and plain.end() == len(word.text):
+        return word.text
     return _Expansion(word, variables, escape, quotes).text()
 
 

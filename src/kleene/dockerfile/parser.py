@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
 from kleene.dockerfile.excerpt import quoted, visible
@@ -26,6 +27,8 @@ from kleene.dockerfile.words import (
 )
 
 _DIRECTIVE = re.compile(r"#[\t ]*+([a-zA-Z][a-zA-Z0-9]*+)[\t ]*+=(.*)", re.DOTALL)
+# A blank beside a comma or the like is none that parts the remark from the value.
+_REMARK = re.compile(r"(?<![,;=\t ])[\t ]++(?![,;=]).*")
 _DIRECTIVES = frozenset({"syntax", "escape", "check"})
 _TAKES_HEREDOCS = frozenset({"RUN", "COPY", "ADD"})
 _SHOWN = 4096
@@ -134,9 +137,14 @@ class _Parser:
             self._comments = []
 
     def _directives(self) -> _Line | None:
-        """Read the directives; the first line that is none."""
+        """Read the directives; the first line that is none.
+
+        As in BuildKit, ``#!`` may come before them, and then the escape character stays as it is; what
+        follows a blank in the value of ``check`` is a remark.
+        """
         seen: set[str] = set()
-        for line in self._lines:
+        script = self._source.text.startswith("#!")
+        for line in islice(self._lines, int(script), None):
             match = _DIRECTIVE.fullmatch(line.text.lstrip(WHITESPACE))
             value = match.group(2).strip() if match else ""
             name = match.group(1).lower() if match and value else ""
@@ -145,12 +153,12 @@ class _Parser:
             if name in seen:
                 raise self._whole(line).error(f"the directive '{name}' is given twice")
             seen.add(name)
-            if name == "escape":
+            if name == "escape" and not script:
                 self._set_escape(line, value)
             elif name == "check":
                 whole = self._whole(line)
                 start = len(line.text.rstrip()) - len(value)
-                self._check = whole.part(start, start + len(value))
+                self._check = whole.part(start, start + len(_REMARK.sub("", value)))
         return None
 
     def _set_escape(self, line: _Line, value: str) -> None:

@@ -69,6 +69,8 @@ CASES = [
     ("UndefinedVar", "FROM a AS b\nENV c=1\nFROM b\nUSER $c\nCOPY <<E /\n$d\nE\n", [6]),
     ("UndefinedVar", "FROM unknown\nUSER $c\n", []),
     ("UnknownCheck", "# check=skip=NoRule\nFROM a\n", [1]),
+    ("UppercaseInstruction", "# check=skip=all // remark\nfrom a\n", []),
+    ("UppercaseInstruction", "#!/usr/bin/env klee\n# check=skip=all\nfrom a\n", []),
     ("UppercaseInstruction", "from a\n", [1]),
     ("WorkdirRelativePath", "FROM a AS b\nWORKDIR c\nWORKDIR d\nFROM b\nWORKDIR e\n", [2]),
     ("WorkdirRelativePath", "FROM a\nWORKDIR /c\nWORKDIR d\n", []),
