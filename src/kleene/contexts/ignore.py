@@ -57,5 +57,8 @@ class Ignore:
 
 def _rule(pattern: str) -> list[tuple[re.Pattern[str], bool]]:
     excluded = not pattern.startswith("!")
-    path = posixpath.normpath("/" + pattern.removeprefix("!").strip()).lstrip("/")
-    return [(patterns.ignore(path), excluded)] if path else []
+    written = pattern.removeprefix("!").strip()
+    if not written:
+        raise InvalidInput("'!' excepts nothing", hint="write a pattern after it, or remove it")
+    path = posixpath.normpath(written).lstrip("/")
+    return [(patterns.ignore(path), excluded)] if path not in ("", ".") else []

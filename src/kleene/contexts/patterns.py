@@ -33,11 +33,17 @@ def component(pattern: str) -> re.Pattern[str]:
 def ignore(pattern: str) -> re.Pattern[str]:
     """What a clean relative path must match to be meant by a line of ``.dockerignore``.
 
-    A pattern that matches a directory means all that is in it.
+    A pattern that matches a directory means all that is in it. As in moby's ``patternmatcher``, ``**.log``
+    is any path that ends so, and ``**a*`` is ``**/a*``.
 
     Raises:
         InvalidInput: see :func:`component`.
     """
+    rest = pattern[2:] if pattern.startswith("**") else ""
+    if rest and not rest.startswith("/"):
+        if not is_pattern(rest):
+            return re.compile(rf".*?{re.escape(rest)}(?=/|\Z)", re.DOTALL)
+        pattern = f"**/{rest}"
     first, *others = _segments(pattern)
     expression = first
     if others:

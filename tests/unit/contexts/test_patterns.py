@@ -97,3 +97,25 @@ def test_patterns_made_to_hang_do_not(pattern: str) -> None:
     assert not patterns.ignore(pattern).match("/".join(["a" * 250] * 15))
     assert not patterns.ignore(pattern).match("a/" * 2000 + "c")
     assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "excluded"),
+    [
+        ("**.log", "a/b.log", True),
+        ("**.log", "b.log/c", True),
+        ("**.log", "b.logs", False),
+        ("**a*.txt", "c/ab.txt", True),
+        ("**a*.txt", "c/ba.txt", False),
+        ("../a", "a", False),
+        ("/../a", "a", True),
+        ("./a/", "a/b", True),
+    ],
+)
+def test_lines_mean_what_dockers_do(line: str, path: str, excluded: bool) -> None:
+    assert Ignore.parse(line, ".dockerignore").excludes(path) == excluded
+
+
+def test_an_exception_has_a_pattern() -> None:
+    with pytest.raises(InvalidInput, match="line 2: '!' excepts nothing"):
+        Ignore.parse("a\n! \n", ".dockerignore")
