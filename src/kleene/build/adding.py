@@ -104,7 +104,8 @@ def _extract_file(root: Path, step: AddStep, url: Url, fetched: RemoteFile, stop
     fd = inroot.open_in_root(root, step.destination, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fetched.file.seek(0)
-        archive.extract(fetched.file, fd, url.name or "the archive", lambda _: stop.check())
+        name = url.name or "the archive"
+        archive.extract(fetched.file, fd, name, lambda _: stop.check(), over=True)
     finally:
         os.close(fd)
 
@@ -114,7 +115,7 @@ def _extract(root: Path, step: AddStep, selection: Selection, source: Source, st
     fd = inroot.open_in_root(root, step.destination, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with _open(selection, source) as file:
-            archive.extract(file, fd, source.path, lambda _: stop.check())
+            archive.extract(file, fd, source.path, lambda _: stop.check(), over=True)
             if signature(os.fstat(file.fileno())) != signature(source.entries[0].stat):
                 raise changed(source.path)
     finally:

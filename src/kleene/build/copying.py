@@ -18,10 +18,15 @@ Owner = tuple[int, int]
 def make_workdir(root: Path, step: WorkdirStep) -> None:
     """Make a directory that WORKDIR names, owned by the user of the step, if it is missing.
 
+    It is root's if the image has no such user: only what is run needs one (as in BuildKit).
+
     Raises:
-        InvalidInput: a file is in the way, or the user does not exist in the image.
+        InvalidInput: a file is in the way.
     """
-    uid, gid = _owner(root, step.user)
+    try:
+        uid, gid = _owner(root, step.user)
+    except InvalidInput:
+        uid, gid = 0, 0
     make_directory(root, step.path, uid, gid)
 
 

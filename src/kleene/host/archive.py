@@ -63,6 +63,8 @@ def extract(
     on_read: Callable[[int], None],
     place: Callable[[list[str]], list[str]] = list,
     bounds: Bounds | None = None,
+    *,
+    over: bool = False,
 ) -> Extracted:
     """Extract the archive that ``source`` reads into the directory ``target``; blocking, for a thread.
 
@@ -72,6 +74,7 @@ def extract(
         on_read: see :func:`decompress.open_stream`.
         place: where an entry goes: from the components of its name to those of its path in ``target``.
         bounds: by default there are none but the space that there is.
+        over: a file replaces a directory of its name with all in it; else only an empty one.
 
     Raises:
         InvalidInput: it is damaged, truncated, too large, no tar archive, or tries to get out of the
@@ -81,7 +84,8 @@ def extract(
     with inroot.root_fd(target) as root:
         try:
             stream = TarStream(decompress.open_stream(source, on_read), name)
-            return _extract(stream, root, name, place, bounds)
+            with _Extraction(stream, root, name, place, over=over) as extraction:
+                return _extract(stream, extraction, name, bounds)
         except decompress.ERRORS as error:
             raise _damaged(name, str(error)) from error
         except tarfile.TarError as error:
@@ -93,25 +97,20 @@ def extract(
 
 
 def _extract(
-    stream: TarStream,
-    root: int,
-    name: str,
-    place: Callable[[list[str]], list[str]],
-    bounds: Bounds | None,
+    stream: TarStream, extraction: _Extraction, name: str, bounds: Bounds | None
 ) -> Extracted:
     entries = 0
-    with _Extraction(stream, root, name, place) as extraction:
-        for member in stream.entries():
-            entries += 1
-            if bounds is not None:
-                _check_bounds(bounds, name, entries, extraction.written + member.size)
-            extraction.add(member)
-        if not entries:
-            raise InvalidInput(
-                f"archive '{name}' is empty", hint="use the tar archive of a root file system"
-            )
-        extraction.finish()
-        return Extracted(entries, extraction.written, extraction.devices)
+    for member in stream.entries():
+        entries += 1
+        if bounds is not None:
+            _check_bounds(bounds, name, entries, extraction.written + member.size)
+        extraction.add(member)
+    if not entries:
+        raise InvalidInput(
+            f"archive '{name}' is empty", hint="use the tar archive of a root file system"
+        )
+    extraction.finish()
+    return Extracted(entries, extraction.written, extraction.devices)
 
 
 def _check_bounds(bounds: Bounds, name: str, entries: int, size: int) -> None:
@@ -129,8 +128,11 @@ class _Extraction:
         root: int,
         name: str,
         place: Callable[[list[str]], list[str]],
+        *,
+        over: bool,
     ) -> None:
         self._stream = stream
+        self._over = over
         self._root = root
         self._name = name
         self._place = place
@@ -178,7 +180,7 @@ class _Extraction:
     def _add(self, member: tarfile.TarInfo, path: str) -> None:
         parent, _, name = path.rpartition("/")
         if not name and not member.isdir():
-            raise self._refused(member.name, "it has no name")
+            return  # it means the target, which is a directory: tar(1) and Docker pass over it, too
         self._enter(parent)
         if member.isdir():
             self._add_directory(member, path, name)
@@ -271,16 +273,22 @@ class _Extraction:
             os.close(fd)
 
     def _replace(self, name: str, make: Callable[[], _T]) -> _T:
-        """Call ``make``; what has the name already, but a directory that is not empty, is taken away."""
+        """Call ``make``; what has the name already is taken away."""
         try:
             return make()
         except FileExistsError:
             pass
+        if self._over:
+            inroot.remove_at(self._fd, name)
+        else:
+            self._remove_empty(name)
+        return make()
+
+    def _remove_empty(self, name: str) -> None:
         try:
             os.unlink(name, dir_fd=self._fd)
         except IsADirectoryError:
             os.rmdir(name, dir_fd=self._fd)
-        return make()
 
     def _enter(self, parent: str) -> None:
         if parent != self._parent:

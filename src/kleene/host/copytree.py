@@ -52,7 +52,7 @@ def copy_tree(source: inroot.Root, path: str, target: inroot.Root) -> None:
     Owners are kept; the target itself gets owner, mode and mtime of the source.
 
     Raises:
-        InvalidInput: a special file is in the source, or a file is in the way in the target.
+        InvalidInput: a special file is in the source, or a file is in the way of a directory in the target.
         Conflict: the source changed during the copy.
         HostUnavailable: the target is full, or the system refuses something.
         OSError: ``path`` cannot be opened as a directory.
@@ -77,7 +77,7 @@ def copy_entries(
     """Copy entries of a walk of ``source`` to paths in ``target``; blocking, for a thread.
 
     A directory must come before what is in it. Its metadata go to an existing directory too; a link to a
-    directory in the target counts as one. Other files replace what is there, but never a directory.
+    directory in the target counts as one. Other files replace what is there, a directory with all in it.
 
     Args:
         entries: each with its path in the target.
@@ -162,7 +162,7 @@ class _Copier:
             fd = inroot.open_in_root(self._target, destination, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ENOENT, errno.ELOOP):
-                raise _in_the_way(destination, "not a directory", "directory") from error
+                raise _in_the_way(destination) from error
             raise
         try:
             self._set_owner_and_mode(fd, entry)
@@ -175,12 +175,12 @@ class _Copier:
             inode = entry.stat.st_dev, entry.stat.st_ino
             first = self._links.setdefault(inode, destination)
             if first != destination:
-                self._make(self._link_to, first, name, destination)
+                self._make(self._link_to, first, name)
                 return
         source = self._from.open(entry)
         try:
             mode = self._mode(entry.stat.st_mode) & 0o777
-            target = self._make(self._create, mode, name, destination)
+            target = self._make(self._create, mode, name)
             try:
                 self._fill(source, target, entry)
             finally:
@@ -207,7 +207,7 @@ class _Copier:
             contents.learn(key, content.digest(), attributes)
 
     def _copy_link(self, entry: Entry, destination: str, name: str) -> None:
-        self._make(self._symlink, entry.target, name, destination)
+        self._make(self._symlink, entry.target, name)
         uid, gid = self._owner or (entry.stat.st_uid, entry.stat.st_gid)
         os.chown(name, uid, gid, dir_fd=self._to.fd, follow_symlinks=False)
         times = entry.stat.st_mtime_ns, entry.stat.st_mtime_ns
@@ -218,16 +218,12 @@ class _Copier:
             flags = inroot.O_PATH | os.O_DIRECTORY
             self._to.move(parent, inroot.open_in_root(self._target, f"{parent}/", flags))
 
-    def _make(self, make: Callable[[_W, str], _T], what: _W, name: str, destination: str) -> _T:
-        """Call ``make``; if the name is taken by other than a directory, take that away first."""
+    def _make(self, make: Callable[[_W, str], _T], what: _W, name: str) -> _T:
+        """Call ``make``; if the name is taken, take that away first."""
         try:
             return make(what, name)
         except FileExistsError:
-            pass
-        try:
-            os.unlink(name, dir_fd=self._to.fd)
-        except IsADirectoryError as error:
-            raise _in_the_way(destination, "a directory", "file") from error
+            inroot.remove_at(self._to.fd, name)
         return make(what, name)
 
     def _create(self, mode: int, name: str) -> int:
@@ -256,8 +252,8 @@ class _Copier:
             os.fchmod(fd, mode)
 
 
-def _in_the_way(destination: str, there: str, wanted: str) -> InvalidInput:
+def _in_the_way(destination: str) -> InvalidInput:
     return InvalidInput(
-        f"'{destination}' in the image is {there} and cannot be replaced by a {wanted}",
+        f"'{destination}' in the image is not a directory and cannot be replaced by a directory",
         hint="choose another destination, or remove it in a RUN before",
     )

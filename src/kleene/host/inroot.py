@@ -14,6 +14,7 @@ import ctypes
 import errno
 import os
 import secrets
+import shutil
 import stat as stat_module
 import sys
 from collections.abc import Iterator
@@ -209,6 +210,18 @@ def remove_file(root: Root, path: str) -> None:
             os.unlink(name, dir_fd=directory)
     finally:
         os.close(directory)
+
+
+def remove_at(directory: int, name: str) -> None:
+    """Remove what has this name in an open directory: a directory with all in it. No link is followed.
+
+    Raises:
+        OSError: as unlink(2), rmdir(2).
+    """
+    try:
+        os.unlink(name, dir_fd=directory)
+    except IsADirectoryError:
+        shutil.rmtree(name, dir_fd=directory)
 
 
 def list_dir(root: Root, path: str) -> list[str]:

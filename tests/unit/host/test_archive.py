@@ -186,6 +186,11 @@ def test_names_that_climb_are_refused(target: Path, name: str) -> None:
     assert (target.parent / "outside").read_text() == "untouched"
 
 
+def test_a_file_without_a_name_is_passed_over(target: Path) -> None:
+    take(tar((entry("."), b""), (entry("a"), b"a")), target)
+    assert [path.name for path in target.iterdir()] == ["a"]
+
+
 def test_absolute_names_are_taken_as_relative(target: Path) -> None:
     take(tar((entry(f"{target.parent}/outside"), b"inside")), target)
     assert (target.parent / "outside").read_text() == "untouched"

@@ -211,16 +211,22 @@ def test_a_link_in_the_place_of_a_file_is_replaced(
     assert (target / "bin/run").read_bytes() == b"#!/bin/sh\n"
 
 
-def test_a_directory_is_not_replaced_by_a_file_nor_the_other_way(
-    source: Path, target: Path
-) -> None:
+def test_a_file_is_not_replaced_by_a_directory(source: Path, target: Path) -> None:
     (target / "bin").write_bytes(b"")
     with pytest.raises(InvalidInput, match="cannot be replaced by a directory"):
         take(source, target)
-    (target / "bin").unlink()
-    (target / "bin/run").mkdir(parents=True)
-    with pytest.raises(InvalidInput, match="'/bin/run' in the image is a directory"):
-        take(source, target)
+
+
+def test_a_directory_is_replaced_by_a_file_with_all_in_it_and_no_link_is_followed(
+    source: Path, target: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/kept").touch()
+    (target / "bin/run/deep").mkdir(parents=True)
+    (target / "bin/run/deep/link").symlink_to(tmp_path / "outside")
+    take(source, target)
+    assert (target / "bin/run").read_bytes() == b"#!/bin/sh\n"
+    assert (tmp_path / "outside/kept").exists()
 
 
 def test_special_files_are_refused(source: Path, target: Path) -> None:
