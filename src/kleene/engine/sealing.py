@@ -82,8 +82,9 @@ class Sealer:
         try:
             fd = os.open(self._file, _READ)
         except OSError as error:
+            reason = (error.strerror or "unknown").lower()
             raise HostUnavailable(
-                f"the key of the secrets, '{self._file}', cannot be read: {error.strerror}",
+                f"the key of the secrets, '{self._file}', cannot be read: {reason}",
                 hint="restore the file from a backup, or remove the secrets and make them anew",
             ) from error
         try:
