@@ -58,7 +58,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 def build(daemon: Daemon, tmp_path: Path) -> Build:
     def build(text: str, *options: str, check: bool = True) -> Result:
         (tmp_path / "Dockerfile").write_text(text)
-        argv = ("build", "-t", "made", *options, tmp_path)
+        argv: list[str | Path] = ["build", "-t", "made", *options, tmp_path]
         built = daemon.klee(*argv, check=False)
         # On a busy host sshd has been seen to drop a connection before it says a word.
         if DROPPED in built.stdout + built.stderr:
