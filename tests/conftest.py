@@ -14,13 +14,6 @@ def _is_slow(item: pytest.Item) -> bool:
     return item.get_closest_marker("slow") is not None
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers share the tests (pytest-xdist) whole files at a time: their fixtures are made once."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path)))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _mark_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     baseline.mark(str(tmp_path_factory.getbasetemp()))

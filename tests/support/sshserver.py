@@ -65,7 +65,6 @@ def ssh_server(directory: Path) -> Iterator[SshServer]:
         f"ListenAddress 127.0.0.1:{port}\nHostKey {host}\nAuthorizedKeysFile {allowed}\n"
         "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
-        "MaxStartups 200\n"
     )
     log = directory / "sshd.log"
     with _privilege_separation(), log.open("wb") as output:

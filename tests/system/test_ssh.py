@@ -22,7 +22,6 @@ pytestmark = pytest.mark.slow
 Build = Callable[..., Result]
 
 PROGRAMS = ("git", "ssh", "ssh-add")
-DROPPED = "kex_exchange_identification"
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +59,6 @@ def build(daemon: Daemon, tmp_path: Path) -> Build:
         (tmp_path / "Dockerfile").write_text(text)
         argv: list[str | Path] = ["build", "-t", "made", *options, tmp_path]
         built = daemon.klee(*argv, check=False)
-        # On a busy host sshd has been seen to drop a connection before it says a word.
-        if DROPPED in built.stdout + built.stderr:
-            built = daemon.klee(*argv, check=False)
         assert built.status == 0 or not check, built.stdout + built.stderr
         return built
 
