@@ -172,3 +172,16 @@ def test_input_that_is_too_much_or_no_text_is_refused_at_once(build: Build, cont
         assert len(failed.stderr) < 2000
     shown = build("FROM tiny\nRUN printf 'a\\377\\000b\\n'\n")
     assert "a\ufffd" in shown.stdout
+
+
+def test_a_directory_over_a_link_replaces_it_and_says_so(
+    build: Build, found: Callable[[str], dict[str, str]]
+) -> None:
+    built = build("FROM tiny\nRUN mkdir /real && ln -s /real /x\nCOPY . /\n")
+    assert (
+        "warning: Dockerfile:3:1: '/x' was a link to '/real'; a directory replaced it"
+        in built.stdout
+    )
+    assert "3 | COPY . /\n  | ^^^^^^^^\nhint: to copy to where it leads" in built.stdout
+    assert found("/real") == {}
+    assert set(found("/x")) == {"a.txt", "b.md"}

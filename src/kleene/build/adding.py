@@ -34,8 +34,11 @@ class RemoteFile:
 
 async def add(
     root: Path, step: AddStep, selection: Selection, fetched: Sequence[tuple[Url, RemoteFile]]
-) -> None:
+) -> list[inroot.Replaced]:
     """Carry out an ADD.
+
+    Returns:
+        What was replaced by directories.
 
     Raises:
         InvalidInput, Conflict, HostUnavailable: as :func:`copying.copy`, and for an archive that is damaged
@@ -53,14 +56,15 @@ async def add(
         )
     others = tuple(source for source in selection.sources if source not in found)
     rest = step if others else replace(step, sources=())
-    await copying.copy(root, rest, replace(selection, sources=others))
+    replaced = await copying.copy(root, rest, replace(selection, sources=others))
     for source in found:
-        await in_thread(functools.partial(_extract, root, step, selection, source))
+        replaced += await in_thread(functools.partial(_extract, root, step, selection, source))
     for url, file in fetched:
         if step.unpack and await in_thread(functools.partial(_is_remote_archive, file)):
-            await in_thread(functools.partial(_extract_file, root, step, url, file))
+            replaced += await in_thread(functools.partial(_extract_file, root, step, url, file))
         else:
             await asyncio.to_thread(_write, root, step, url, file)
+    return replaced
 
 
 def _open(selection: Selection, source: Source) -> IO[bytes]:
@@ -99,25 +103,37 @@ def _begins_archive(file: IO[bytes]) -> bool:
     return True
 
 
-def _extract_file(root: Path, step: AddStep, url: Url, fetched: RemoteFile, stop: Stop) -> None:
+def _extract_file(
+    root: Path, step: AddStep, url: Url, fetched: RemoteFile, stop: Stop
+) -> tuple[inroot.Replaced, ...]:
     copying.make_directory(root, step.destination)
     fd = inroot.open_in_root(root, step.destination, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fetched.file.seek(0)
         name = url.name or "the archive"
-        archive.extract(fetched.file, fd, name, lambda _: stop.check(), over=True)
+        done = archive.extract(fetched.file, fd, name, lambda _: stop.check(), over=True)
+        return _below(step, done.replaced)
     finally:
         os.close(fd)
 
 
-def _extract(root: Path, step: AddStep, selection: Selection, source: Source, stop: Stop) -> None:
+def _below(step: AddStep, replaced: Sequence[inroot.Replaced]) -> tuple[inroot.Replaced, ...]:
+    """With paths from the image's root, not from the destination."""
+    base = step.destination.rstrip("/")
+    return tuple(replace(old, path=base + old.path) for old in replaced)
+
+
+def _extract(
+    root: Path, step: AddStep, selection: Selection, source: Source, stop: Stop
+) -> tuple[inroot.Replaced, ...]:
     copying.make_directory(root, step.destination)
     fd = inroot.open_in_root(root, step.destination, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with _open(selection, source) as file:
-            archive.extract(file, fd, source.path, lambda _: stop.check(), over=True)
+            done = archive.extract(file, fd, source.path, lambda _: stop.check(), over=True)
             if signature(os.fstat(file.fileno())) != signature(source.entries[0].stat):
                 raise changed(source.path)
+        return _below(step, done.replaced)
     finally:
         os.close(fd)
 
@@ -150,11 +166,14 @@ def _write(root: Path, step: AddStep, url: Url, fetched: RemoteFile) -> None:
         raise oserrors.explain(error, f"'{path}' cannot be written in the image") from error
 
 
-async def add_tree(root: Path, step: AddStep, tree: Context) -> None:
+async def add_tree(root: Path, step: AddStep, tree: Context) -> list[inroot.Replaced]:
     """Copy a whole tree into the destination; it belongs to root, or to whom ``--chown`` names.
+
+    Returns:
+        What was replaced by directories.
 
     Raises:
         InvalidInput, HostUnavailable: as :func:`copying.copy`.
     """
     taken = (await tree.select(["."])).without(step.exclude)
-    await copying.copy(root, replace(step, sources=(".",), files=()), taken)
+    return await copying.copy(root, replace(step, sources=(".",), files=()), taken)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kleene.build import modes
+from kleene.build.events import Warned
 from kleene.build.selection import Selection
 from kleene.build.steps import CopyStep, WorkdirStep
+from kleene.dockerfile.excerpt import quoted, visible
+from kleene.dockerfile.source import DockerfileWarning, Source, picture
 from kleene.errors import InvalidInput
 from kleene.host import inroot, oserrors
 from kleene.runtime import users
 
 Owner = tuple[int, int]
+_SHOWN = 10
 
 
 def make_workdir(root: Path, step: WorkdirStep) -> None:
@@ -30,8 +35,11 @@ def make_workdir(root: Path, step: WorkdirStep) -> None:
     make_directory(root, step.path, uid, gid)
 
 
-async def copy(root: Path, step: CopyStep, selection: Selection) -> None:
+async def copy(root: Path, step: CopyStep, selection: Selection) -> list[inroot.Replaced]:
     """Carry out a COPY.
+
+    Returns:
+        What was replaced by directories.
 
     Raises:
         InvalidInput: the owner does not exist in the image, or a file is in the way.
@@ -40,8 +48,9 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> None:
     """
     kept = step.origin is not None and step.chown is None
     owner = await asyncio.to_thread(owner_of, root, step.chown or "")
+    replaced = []
     if step.sources:
-        await selection.copy_into(
+        replaced = await selection.copy_into(
             root,
             step.destination,
             directory=step.into_directory,
@@ -50,6 +59,33 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> None:
         )
     if step.files:
         await asyncio.to_thread(_write_files, root, step, owner)
+    return replaced
+
+
+def warnings(
+    source: Source, step: CopyStep, replaced: Sequence[inroot.Replaced]
+) -> Iterator[Warned]:
+    """What is said of links and files that COPY or ADD has replaced by directories."""
+    for old in replaced[:_SHOWN]:
+        was = "a file" if old.target is None else f"a link to {quoted(old.target)}"
+        hint = "to keep it, choose another destination"
+        if old.target is not None:
+            hint = f"to copy to where it leads, name it as the destination: {visible(old.path)}/"
+        yield _warned(source, step, f"{quoted(old.path)} was {was}; a directory replaced it", hint)
+    if (more := len(replaced) - _SHOWN) > 0:
+        yield _warned(source, step, f"{more} more links or files were replaced by directories")
+
+
+def _warned(source: Source, step: CopyStep, text: str, hint: str | None = None) -> Warned:
+    warning = DockerfileWarning(source, step.range, text, hint)
+    start = step.range.start
+    return Warned(
+        str(warning),
+        hint=hint,
+        details=picture(source, step.range),
+        line=start.line,
+        column=start.column,
+    )
 
 
 def _owner(root: Path, user: str) -> Owner:

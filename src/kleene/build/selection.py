@@ -112,7 +112,7 @@ class Selection:
         directory: bool,
         owner: Owner | None = (0, 0),
         mode: Mode | None = None,
-    ) -> None:
+    ) -> list[inroot.Replaced]:
         """Copy into an image by Docker's rules.
 
         A directory's content goes into the destination, which is made with its parents. A file goes into
@@ -125,19 +125,21 @@ class Selection:
             owner: of all that is made; ``None`` keeps the source's for what is copied.
             mode: permission bits of what is copied; ``None`` keeps the source's.
 
+        Returns:
+            What was replaced by directories.
+
         Raises:
-            InvalidInput: several files would become one, or a file is where a directory must be, or the
-                other way round.
+            InvalidInput: several files would become one, or a file is where the destination must be.
             Conflict: the context changed since the selection.
             HostUnavailable: no space is left.
         """
         path = "/" + destination.strip("/")
 
-        def work(stop: Stop) -> None:
+        def work(stop: Stop) -> list[inroot.Replaced]:
             with inroot.root_fd(root) as target:
-                self._copy(target, path, directory, (owner, mode), stop)
+                return self._copy(target, path, directory, (owner, mode), stop)
 
-        await in_thread(work)
+        return await in_thread(work)
 
     def _digest(self, stop: Stop) -> str:
         total, contents = hashlib.sha256(), list[bytes]()
@@ -167,10 +169,10 @@ class Selection:
         directory: bool,
         looks: tuple[Owner | None, Mode | None],
         stop: Stop,
-    ) -> None:
+    ) -> list[inroot.Replaced]:
         owner, mode = looks
         if not self.sources:  # patterns that match nothing make nothing
-            return
+            return []
         try:
             into = directory or _is_directory(root, path)
             if not into and len(self.sources) > 1 and not all(s.is_directory for s in self.sources):
@@ -186,11 +188,16 @@ class Selection:
         # As in BuildKit, the first directory that becomes a path not written as one gives it its own look.
         fresh = bool(made) and not directory
         change = None if mode is None else functools.partial(modes.applied, mode)
+        copy = functools.partial(
+            copy_entries, self.root, owner=owner, mode=change, contents=self.digests, base=path
+        )
+        replaced = []
         for source in self.sources:
             # One at a time: what two of them have in common by hard links becomes two files.
             items = stop.watched(_placed(source, path, into=into, fresh=fresh))
-            copy_entries(self.root, items, root, owner=owner, mode=change, contents=self.digests)
+            replaced += copy(items, root)
             fresh = False
+        return replaced
 
 
 def _mode(entry: Entry) -> int:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from kleene import names
@@ -27,6 +27,7 @@ from kleene.build.stage_plan import Place, StagePlan
 from kleene.build.steps import AddStep, CopyStep, RunStep, Step, Url, WorkdirStep, step_key
 from kleene.dockerfile.source import DockerfileError, Source, located
 from kleene.errors import InvalidInput, KleeneError
+from kleene.host.inroot import Replaced
 from kleene.metadata.images import ImageStore, InstructionRecord, SnapshotRecord
 from kleene.runtime.driver import ProcessSpec
 from kleene.storage.driver import Snapshot, StorageDriver
@@ -409,10 +410,10 @@ class Solver:
                 if step.checksum is not None:
                     await fetch()
                     _check(fetched[0][1], step.checksum)
-                await adding.add(root, step, taken, fetched)
+                await self._tell(step, await adding.add(root, step, taken, fetched))
                 for repo in step.repositories:
                     async with self._shop.repositories.fetched(repo) as tree:
-                        await adding.add_tree(root, step, tree)
+                        await self._tell(step, await adding.add_tree(root, step, tree))
 
             return await self._made(step, work, _just(taken), find_key)
 
@@ -426,9 +427,10 @@ class Solver:
         async def find_key() -> None:
             self._change_key(step, await taken.digest())
 
-        return await self._made(
-            step, lambda: copying.copy(root, step, taken), _just(taken), find_key
-        )
+        async def copy() -> None:
+            await self._tell(step, await copying.copy(root, step, taken))
+
+        return await self._made(step, copy, _just(taken), find_key)
 
     async def _copy_from(self, step: CopyStep, origin: int | str) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
@@ -440,12 +442,16 @@ class Solver:
             return await origins.select(*files)
 
         async def copy() -> None:
-            await copying.copy(root, step, await select())
+            await self._tell(step, await copying.copy(root, step, await select()))
 
         async def find_key() -> None:
             self._change_key(step, await origins.digest(*files))
 
         return await self._made(step, copy, select, find_key)
+
+    async def _tell(self, step: CopyStep, replaced: Sequence[Replaced]) -> None:
+        for warning in copying.warnings(self._shop.source, step, replaced):
+            await self._emit(warning)
 
     async def _run(self, step: RunStep) -> None:
         spec = ProcessSpec(args=step.args, env=step.env, cwd=step.cwd, user=step.user)

@@ -88,6 +88,8 @@ class LiveView:
         self._keep(Line(Piece(printable(warning["message"])), (Piece("warning: ", "yellow"),)))
         for text in (warning.get("details") or "").rstrip("\n").splitlines():
             self._keep(Line(Piece(printable(text))))
+        if hint := warning.get("hint"):
+            self._keep(Line(Piece(printable(hint)), (Piece("hint: ", "yellow"),)))
 
     def progress(self, operation: str, done: int, total: int | None, unit: str) -> None:
         """Something before the first step goes on."""

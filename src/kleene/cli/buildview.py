@@ -160,9 +160,12 @@ def _ways_in(name: str, failed: dict[str, Any], tag: str) -> Iterator[str]:
 
 
 def warning_lines(warning: dict[str, Any]) -> list[str]:
-    """A warning as lines: the fact, and its place."""
+    """A warning as lines: the fact, its place, and the remedy."""
     head = f"{style('warning:', fg='yellow')} {printable(warning['message'])}"
-    return [head, *map(printable, (warning.get("details") or "").rstrip("\n").splitlines())]
+    lines = [head, *map(printable, (warning.get("details") or "").rstrip("\n").splitlines())]
+    if hint := warning.get("hint"):
+        lines.append(f"{style('hint:', fg='yellow', bold=True)} {printable(hint)}")
+    return lines
 
 
 def _kept_name(image_id: str, tag: str) -> str:

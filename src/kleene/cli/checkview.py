@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from kleene.cli.buildview import warning_lines
-from kleene.cli.output import print_json, printable, style
+from kleene.cli.output import print_json, style
 from kleene.client.failures import OperationFailed
 from kleene.client.streams import Output, Stream
 
@@ -41,8 +41,6 @@ def show_check(stream: Stream, *, as_json: bool) -> int:
 def show_warning(warning: dict[str, Any]) -> None:
     """Print a warning: the fact, its place, the remedy, and where to read about it."""
     click.echo("\n".join(warning_lines(warning)))
-    if hint := warning.get("hint"):
-        click.echo(f"{style('hint:', fg='yellow', bold=True)} {printable(hint)}")
     if rule := warning.get("rule"):
         click.echo(f"{style('rule:', fg='yellow', bold=True)} {rule} ({warning['page']})")
     click.echo()

@@ -49,11 +49,13 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Extracted:
-    """What was extracted: number of entries, bytes of content, and the device nodes that were left out."""
+    """What was extracted: number of entries, bytes of content, the device nodes that were left out, and what
+    directories took the place of."""
 
     entries: int
     size: int
     devices: int
+    replaced: tuple[inroot.Replaced, ...] = ()
 
 
 def extract(
@@ -110,7 +112,8 @@ def _extract(
             f"archive '{name}' is empty", hint="use the tar archive of a root file system"
         )
     extraction.finish()
-    return Extracted(entries, extraction.written, extraction.devices)
+    replaced = tuple(extraction.replaced)
+    return Extracted(entries, extraction.written, extraction.devices, replaced)
 
 
 def _check_bounds(bounds: Bounds, name: str, entries: int, size: int) -> None:
@@ -142,6 +145,7 @@ class _Extraction:
         self._unchecked = 0
         self.written = 0
         self.devices = 0
+        self.replaced: list[inroot.Replaced] = []
 
     def __enter__(self) -> Self:
         self._check_space(0)
@@ -200,12 +204,9 @@ class _Extraction:
 
     def _add_directory(self, member: tarfile.TarInfo, path: str, name: str) -> None:
         if name:
-            try:
-                os.mkdir(name, 0o700, dir_fd=self._fd)
-            except FileExistsError:
-                status = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
-                if not stat.S_ISDIR(status.st_mode):
-                    self._replace(name, lambda: os.mkdir(name, 0o700, dir_fd=self._fd))
+            old = inroot.make_dir_over(self._fd, name, path)
+            if old is not None:
+                self.replaced.append(old)
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
         fd = os.open(name or ".", flags, dir_fd=self._fd)
         try:

@@ -8,8 +8,6 @@ only if asked. What the copy made until an error is left behind: the caller thro
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import os
 import stat
@@ -52,7 +50,7 @@ def copy_tree(source: inroot.Root, path: str, target: inroot.Root) -> None:
     Owners are kept; the target itself gets owner, mode and mtime of the source.
 
     Raises:
-        InvalidInput: a special file is in the source, or a file is in the way of a directory in the target.
+        InvalidInput: a special file is in the source.
         Conflict: the source changed during the copy.
         HostUnavailable: the target is full, or the system refuses something.
         OSError: ``path`` cannot be opened as a directory.
@@ -73,24 +71,29 @@ def copy_entries(
     owner: Owner | None = (0, 0),
     mode: Callable[[int], int] | None = None,
     contents: Contents | None = None,
-) -> None:
+    base: str = "/",
+) -> list[inroot.Replaced]:
     """Copy entries of a walk of ``source`` to paths in ``target``; blocking, for a thread.
 
-    A directory must come before what is in it. Its metadata go to an existing directory too; a link to a
-    directory in the target counts as one. Other files replace what is there, a directory with all in it.
+    A directory must come before what is in it. Its metadata go to an existing directory too; a link or a file
+    it replaces. Other files replace what is there, a directory with all in it.
 
     Args:
         entries: each with its path in the target.
         owner: of all that is copied; ``None`` keeps the source's.
         mode: gives the permission bits of a file or directory from its ``st_mode``; ``None`` keeps them.
         contents: is told of what is copied; of hard links of one file, of the first.
+        base: the path of a directory in the target; if it is a link to one, that is not replaced.
+
+    Returns:
+        What was replaced by directories.
 
     Raises:
         InvalidInput, Conflict, HostUnavailable: see :func:`copy_tree`.
     """
     with (
         inroot.root_fd(target) as target_fd,
-        _Copier(source, target_fd, owner, mode, contents) as copier,
+        _Copier(source, target_fd, owner, mode, contents, base) as copier,
     ):
         for entry, destination in entries:
             try:
@@ -99,6 +102,7 @@ def copy_entries(
                 failed = f"'{entry.path}' cannot be copied to '{destination}'"
                 raise oserrors.explain(error, failed) from error
         copier.finish()
+        return copier.replaced
 
 
 class _Copier:
@@ -111,7 +115,10 @@ class _Copier:
         owner: Owner | None,
         mode: Callable[[int], int] | None,
         contents: Contents | None,
+        base: str,
     ) -> None:
+        self.replaced: list[inroot.Replaced] = []
+        self._base = base.strip("/")
         self._target, self._owner, self._mode = target, owner, mode or stat.S_IMODE
         self._contents = contents
         self._from, self._to = Files(source), LastDirectory()
@@ -153,17 +160,15 @@ class _Copier:
                 os.close(fd)
 
     def _copy_directory(self, entry: Entry, destination: str) -> None:
-        parent, _, name = destination.rstrip("/").rpartition("/")
-        if name:
+        flags = os.O_RDONLY | os.O_DIRECTORY
+        if destination.strip("/") == self._base:
+            fd = inroot.open_in_root(self._target, destination, flags)
+        else:
+            parent, _, name = destination.rstrip("/").rpartition("/")
             self._enter_target(parent)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=self._to.fd)
-        try:
-            fd = inroot.open_in_root(self._target, destination, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.ENOENT, errno.ELOOP):
-                raise _in_the_way(destination) from error
-            raise
+            if (old := inroot.make_dir_over(self._to.fd, name, destination)) is not None:
+                self.replaced.append(old)
+            fd = os.open(name, flags | os.O_NOFOLLOW, dir_fd=self._to.fd)
         try:
             self._set_owner_and_mode(fd, entry)
         finally:
@@ -250,10 +255,3 @@ class _Copier:
             os.fchown(fd, uid, gid)
         if not owned or stat.S_IMODE(now.st_mode) != mode:
             os.fchmod(fd, mode)
-
-
-def _in_the_way(destination: str) -> InvalidInput:
-    return InvalidInput(
-        f"'{destination}' in the image is not a directory and cannot be replaced by a directory",
-        hint="choose another destination, or remove it in a RUN before",
-    )

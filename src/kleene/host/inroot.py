@@ -18,6 +18,7 @@ import shutil
 import stat as stat_module
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from kleene.errors import HostUnavailable
@@ -222,6 +223,39 @@ def remove_at(directory: int, name: str) -> None:
         os.unlink(name, dir_fd=directory)
     except IsADirectoryError:
         shutil.rmtree(name, dir_fd=directory)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """What a directory took the place of; ``target``: where it led if it was a symbolic link."""
+
+    path: str
+    target: str | None
+
+
+def make_dir_over(directory: int, name: str, path: str) -> Replaced | None:
+    """Make a directory in an open one. What else has the name is taken away, but no directory.
+
+    Args:
+        path: for what is returned: where it is.
+
+    Returns:
+        What was taken away.
+
+    Raises:
+        OSError: as mkdir(2), unlink(2).
+    """
+    try:
+        os.mkdir(name, 0o700, dir_fd=directory)
+        return None
+    except FileExistsError:
+        there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if stat_module.S_ISDIR(there.st_mode):
+        return None
+    target = _link_target(directory, name)
+    os.unlink(name, dir_fd=directory)
+    os.mkdir(name, 0o700, dir_fd=directory)
+    return Replaced(path, target or None)
 
 
 def list_dir(root: Root, path: str) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from kleene.errors import Conflict, HostUnavailable, InvalidInput
 from kleene.host import filedata
 from kleene.host.copytree import copy_entries, copy_tree
+from kleene.host.inroot import Replaced
 from kleene.host.treewalk import Entry, Signature, walk
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes owners")
@@ -46,12 +47,12 @@ def target(tmp_path: Path) -> Path:
     return made
 
 
-def take(source: Path, target: Path, destination: str = "") -> None:
+def take(source: Path, target: Path, destination: str = "") -> list[Replaced]:
     """Copy all that is in ``source``, as COPY does."""
     fd = os.open(source, os.O_RDONLY)
     try:
         entries = [(e, f"{destination}/{e.path}") for e in walk(fd) if e.path]
-        copy_entries(fd, entries, target)
+        return copy_entries(fd, entries, target)
     finally:
         os.close(fd)
 
@@ -191,12 +192,12 @@ def test_links_in_the_target_do_not_lead_out(source: Path, target: Path, tmp_pat
     (tmp_path / "outside").mkdir()
     (target / "outside").mkdir()
     (target / "bin").symlink_to("/outside")
-    take(source, target)
-    assert (target / "outside/run").exists()
+    take(source, target, "/bin")
+    assert (target / "outside/bin/run").exists()
     (target / "bin").unlink()
     (target / "bin").symlink_to(tmp_path / "outside")
-    with pytest.raises(InvalidInput, match="'/bin' in the image is not a directory"):
-        take(source, target)
+    with pytest.raises(HostUnavailable, match="cannot be copied to '/bin/"):
+        take(source, target, "/bin")
     assert not list((tmp_path / "outside").iterdir())
 
 
@@ -211,10 +212,31 @@ def test_a_link_in_the_place_of_a_file_is_replaced(
     assert (target / "bin/run").read_bytes() == b"#!/bin/sh\n"
 
 
-def test_a_file_is_not_replaced_by_a_directory(source: Path, target: Path) -> None:
-    (target / "bin").write_bytes(b"")
-    with pytest.raises(InvalidInput, match="cannot be replaced by a directory"):
-        take(source, target)
+def test_a_directory_replaces_a_link_to_one_and_a_file(source: Path, target: Path) -> None:
+    (source / "etc").mkdir()
+    (target / "real").mkdir()
+    (target / "bin").symlink_to("/real")
+    (target / "etc").write_bytes(b"")
+    assert take(source, target) == [Replaced("/bin", "/real"), Replaced("/etc", None)]
+    assert (target / "bin").is_dir()
+    assert not (target / "bin").is_symlink()
+    assert (target / "bin/run").exists()
+    assert not list((target / "real").iterdir())
+    assert (target / "etc").is_dir()
+    assert take(source, target) == []
+
+
+def test_a_link_that_is_the_destination_stays(source: Path, target: Path) -> None:
+    (target / "real").mkdir()
+    (target / "link").symlink_to("/real")
+    fd = os.open(source, os.O_RDONLY)
+    try:
+        entries = [(e, f"/link/{e.path}".rstrip("/")) for e in walk(fd)]
+        assert copy_entries(fd, entries, target, base="/link") == []
+    finally:
+        os.close(fd)
+    assert (target / "link").readlink() == Path("/real")
+    assert (target / "real/bin/run").exists()
 
 
 def test_a_directory_is_replaced_by_a_file_with_all_in_it_and_no_link_is_followed(
