@@ -152,6 +152,17 @@ def check_object_name(kind: str, name: str) -> str:
     return name
 
 
+def check_labels(labels: Iterable[str]) -> None:
+    """Check the names of labels.
+
+    Raises:
+        InvalidInput: one is empty, or has a NUL.
+    """
+    for label in labels:
+        if not label or "\0" in label:
+            raise InvalidInput(f"label '{label}' has no name", hint="write NAME=VALUE")
+
+
 def invent_container_name(taken: Collection[str]) -> str:
     """An ``adjective_scientist`` that is not in ``taken``; a number is added when the words run out."""
     for _ in range(20):

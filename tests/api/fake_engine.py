@@ -6,7 +6,7 @@ Lasts for one test. Errors are the real ones, so that the API maps what it will 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,7 +130,7 @@ class FakeImages:
 class FakeSpace:
     def __init__(self, images: FakeImages) -> None:
         self.images = images
-        self.asked: list[tuple[str, bool, str, Collection[str] | None]] = []
+        self.asked: list[tuple[str, bool, Sequence[str], Collection[str] | None]] = []
 
     async def usage(self) -> SystemUsage:
         kind = KindUsage(
@@ -147,24 +147,24 @@ class FakeSpace:
         self.images.find(ref)
         return ImageSize(own=1, shared=2, size=3, snapshots=[SnapshotSize("c069e69af8cf", 0, 3)])
 
-    async def plan_images(self, *, every: bool, until: str = "") -> PrunePlan:
-        self.asked.append(("plan images", every, until, None))
+    async def plan_images(self, *, every: bool, filters: Sequence[str] = ()) -> PrunePlan:
+        self.asked.append(("plan images", every, filters, None))
         return PrunePlan([self._held("web")], 1)
 
-    async def plan_cache(self, *, every: bool, until: str = "") -> PrunePlan:
-        self.asked.append(("plan cache", every, until, None))
+    async def plan_cache(self, *, every: bool, filters: Sequence[str] = ()) -> PrunePlan:
+        self.asked.append(("plan cache", every, filters, None))
         return PrunePlan([], 0)
 
     async def prune_images(
-        self, *, every: bool, until: str = "", only: Collection[str] | None = None
+        self, *, every: bool, filters: Sequence[str] = (), only: Collection[str] | None = None
     ) -> Ids:
-        self.asked.append(("images", every, until, only))
+        self.asked.append(("images", every, filters, only))
         return [*self.images.held] if every else []
 
     async def prune_cache(
-        self, *, every: bool, until: str = "", only: Collection[str] | None = None
+        self, *, every: bool, filters: Sequence[str] = (), only: Collection[str] | None = None
     ) -> Ids:
-        self.asked.append(("cache", every, until, only))
+        self.asked.append(("cache", every, filters, only))
         return ["c069e69af8cf"]
 
 
@@ -288,7 +288,7 @@ class FakeContainers:
             raise Conflict(f"container '{ref}' is running", hint=f"stop it first: klee stop {ref}")
         return self.held.pop(made.id).id
 
-    async def prune(self) -> Ids:
+    async def prune(self, filters: Sequence[str] = (), /) -> Ids:
         return [made for made in self.held if not self.held[made].running]
 
     async def stop(self, ref: str, /, *, timeout: float | None = None) -> str:  # noqa: ASYNC109
@@ -535,7 +535,7 @@ class FakeNetworks:
     async def remove(self, ref: str, /) -> str:
         return self.held.pop(self.find(ref).id).id
 
-    async def prune(self) -> Ids:
+    async def prune(self, filters: Sequence[str] = (), /) -> Ids:
         return [*self.held]
 
     async def connect(self, config: EndPointConfig, /) -> None:
@@ -555,7 +555,9 @@ class FakeVolumes:
         self.held: dict[str, Volume] = {}
 
     async def create(self, config: VolumeConfig, /) -> str:
-        self.held[config.name] = Volume(config.name, "volume/x", "/volume/x", CREATED)
+        self.held[config.name] = Volume(
+            config.name, "volume/x", "/volume/x", CREATED, config.quota, config.labels
+        )
         return config.name
 
     async def list(self) -> VolumeList:
@@ -571,7 +573,7 @@ class FakeVolumes:
             raise NotFound(f"volume '{name}' does not exist")
         return self.held.pop(name).name
 
-    async def prune(self) -> Ids:
+    async def prune(self, filters: Sequence[str] = (), /) -> Ids:
         return [*self.held]
 
 

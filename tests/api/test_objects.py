@@ -78,11 +78,11 @@ async def test_images_are_listed_and_pruned(api: Api, engine: FakeEngine) -> Non
     assert [each["id"] for each in await api.send("GET", "/images/list")] == ids
     assert await api.send("POST", "/images/prune", all="false") == []
     assert await api.send("POST", "/images/prune", all="true") == ids
-    assert (await api.send("GET", "/images/prune", all="true", until="7d"))["bytes"] == 1
+    assert (await api.send("GET", "/images/prune", all="true", filter="until=7d"))["bytes"] == 1
     await api.send("POST", "/images/prune", only="a,b")
     assert engine.space.asked[-2:] == [
-        ("plan images", True, "7d", None),
-        ("images", False, "", ["a", "b"]),
+        ("plan images", True, ["until=7d"], None),
+        ("images", False, (), ["a", "b"]),
     ]
 
 

@@ -178,7 +178,7 @@ def test_uploaded_contexts_are_counted_and_pruned(
     assert kept()["prunable"] == kept()["own"]
     shown = daemon.klee("build", "prune", stdin="n\n", check=False).stdout
     assert "context" in shown and "contents" in shown
-    plan = JsonClient(f"http://{daemon.socket}").builds.prune_plan(until="1d")
+    plan = JsonClient(f"http://{daemon.socket}").builds.prune_plan(filters=["until=1d"])
     assert plan["bytes"] == on_disk()
     gone = daemon.klee("build", "prune", "-f", "--filter", "until=1d").stdout.split()
     assert {each["id"] for each in plan["objects"]} == set(gone)

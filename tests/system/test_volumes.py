@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, unused_network
 
 pytestmark = pytest.mark.slow
 
@@ -207,3 +207,37 @@ def test_files_and_directories_of_the_host(daemon: Daemon, data: str, tmp_path: 
         assert refused.status == (2 if "relative destination" in said else 1)
         assert said in refused.stderr
         assert "hint: " in refused.stderr
+
+
+def test_labels_and_what_prunes_take_by_them(daemon: Daemon, data: str) -> None:
+    daemon.klee("volume", "create", "--label", "team=web", "--label", "keep", "own")
+    daemon.klee("volume", "create", "--label", "team=db", "other")
+    net = ["network", "create", "--subnet"]
+    daemon.klee(*net, f"{unused_network()}.0/28", "--label", "team=web", "labelled")
+    daemon.klee(*net, f"{unused_network()}.0/28", "bare")
+    daemon.klee("create", "--name", "one", "--label", "team=web", "tiny", "true")
+    daemon.klee("create", "--name", "two", "tiny", "true")
+    # What is there is found after a restart, and a state from before keeps the labels.
+    daemon.klee("volume", "snapshot", "own", "s")
+    daemon.klee("volume", "restore", "own", "s")
+    daemon.restart()
+    assert (
+        daemon.klee("isv", "-f", "{{json .Labels}}", "own").stdout
+        == '{"team": "web", "keep": ""}\n'
+    )
+    assert daemon.klee("isn", "-f", "{{.Labels.team}}", "labelled").stdout == "web\n"
+    assert daemon.klee("lsv", "-q", "--filter", "label=team").stdout.split() == ["own", "other"]
+    named = ["--filter", "label=team=web", "--format", "{{.Name}}"]
+    assert daemon.klee("lsn", *named).stdout == "labelled\n"
+
+    assert daemon.klee("volume", "prune", "-f", "--filter", "until=1h").stdout == ""
+    gone = daemon.klee("volume", "prune", "-f", "--filter", "label=team", "--filter", "label!=keep")
+    assert gone.stdout.split() == ["other"]
+    assert daemon.klee("lsv", "-q").stdout.split() == [data, "own"]
+    assert len(daemon.klee("network", "prune", "-f", "--filter", "label!=team").stdout.split()) == 1
+    assert daemon.klee("lsn", "--format", "{{.Name}}").stdout == "labelled\n"
+    assert len(daemon.klee("container", "prune", "-f", *named[:2]).stdout.split()) == 1
+    assert daemon.klee("lsc", "-a", "--format", "{{.Name}}").stdout == "two\n"
+    daemon.klee("network", "prune", "-f")
+    wrong = daemon.klee("network", "prune", "-f", "--filter", "until=soon", check=False)
+    assert "'soon' is not a time" in wrong.stderr

@@ -248,11 +248,14 @@ list_format = format_option(
 )
 
 
-def filter_option(kind: Kind, keys: str) -> Callable[[F], F]:
-    """``--filter`` of a list.
+def filter_option(
+    kind: Kind, keys: str, *, verb: str = "Show", short: str | None = "-f"
+) -> Callable[[F], F]:
+    """``--filter`` of a list, or of a prune.
 
     Args:
         keys: those of ``kind``, for help.
+        verb: what the command does with those that fit, for help.
     """
 
     def read(ctx: click.Context, param: click.Parameter, words: Sequence[str]) -> Sequence[str]:
@@ -267,13 +270,21 @@ def filter_option(kind: Kind, keys: str) -> Callable[[F], F]:
 
     return click.option(
         "--filter",
-        "-f",
+        *([short] if short else []),
         "filters",
         multiple=True,
         callback=read,
         metavar="KEY=VALUE",
-        help=f"Show those that fit: {keys}. Repeatable.",
+        help=f"{verb} those that fit: {keys}. Repeatable.",
     )
+
+
+PRUNE_KEYS = "label, label! (not that label), until (older: 36h, 7d, or ISO 8601)"
+
+
+def prune_filter(kind: Kind = "prune", keys: str = PRUNE_KEYS) -> Callable[[F], F]:
+    """``--filter`` of a prune, whose ``-f`` is ``--force``."""
+    return filter_option(kind, keys, verb="Remove only", short=None)
 
 
 def list_options(quiet: str = "Print only ids.") -> Callable[[F], F]:

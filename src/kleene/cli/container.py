@@ -11,7 +11,7 @@ import click
 
 from kleene.cli import values
 from kleene.cli.arguments import creation_config, endpoint, variables
-from kleene.cli.command import command
+from kleene.cli.command import command, prune_filter
 from kleene.cli.options import (
     COMMAND_LAST,
     creation_options,
@@ -225,13 +225,14 @@ def rename(session: Session, container: str, new_name: str) -> None:
     click.echo(session.client.containers.update(container, {"name": new_name}))
 
 
-@command(examples=("klee container prune", "klee container prune -f"))
+@command(examples=("klee container prune", "klee container prune -f --filter until=24h"))
+@prune_filter()
 @force_prompt
 @pass_session
-def prune(session: Session, force: bool) -> int:
+def prune(session: Session, filters: Sequence[str], force: bool) -> int:
     """Remove all stopped containers, but those created with --persist."""
-    if not may_prune("all stopped containers", force):
+    if not may_prune("all stopped containers", force, filters):
         return 1
-    for container in session.client.containers.prune():
+    for container in session.client.containers.prune(filters=filters):
         click.echo(container)
     return 0

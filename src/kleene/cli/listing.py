@@ -199,8 +199,8 @@ def images(session: Session, /, filters: Sequence[str], **options: Any) -> None:
     show_list(_IMAGES, objects, fancy=session.fancy, **options)
 
 
-@command(examples=("klee lsn", "klee network ls -q --filter dangling=true"))
-@filter_option("network", "name, id, type, driver, dangling")
+@command(examples=("klee lsn", "klee network ls -q --filter dangling=true --filter label=team"))
+@filter_option("network", "name, id, label, type, driver, dangling, before, since")
 @list_options()
 @pass_session
 def networks(session: Session, /, filters: Sequence[str], **options: Any) -> None:
@@ -209,8 +209,8 @@ def networks(session: Session, /, filters: Sequence[str], **options: Any) -> Non
     show_list(_NETWORKS, objects, fancy=session.fancy, **options)
 
 
-@command(examples=("klee lsv", "klee volume ls -q --filter dangling=true"))
-@filter_option("volume", "name, dangling, before, since")
+@command(examples=("klee lsv", "klee volume ls -q --filter dangling=true --filter label=team"))
+@filter_option("volume", "name, label, dangling, before, since")
 @list_options("Print only names.")
 @pass_session
 def volumes(session: Session, /, filters: Sequence[str], **options: Any) -> None:

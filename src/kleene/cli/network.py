@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from kleene.cli.arguments import endpoint
-from kleene.cli.command import OneOf, command
+from kleene.cli.command import OneOf, command, prune_filter
+from kleene.cli.labels import label_options, labels_of
 from kleene.cli.options import force_prompt, ip, ip6
 from kleene.cli.output import each
 from kleene.cli.prompt import may_prune
@@ -20,6 +21,7 @@ from kleene.schemas.constants import AUTO, HOST_GATEWAY
     examples=(
         "klee network create --subnet 10.13.37.0/24 testnet",
         "klee network create -t bridge --subnet 10.1.0.0/16 --gw 10.1.0.254 --no-nat lab",
+        "klee network create --subnet 10.2.0.0/24 --label team=web web",
     )
 )
 @click.option(
@@ -58,6 +60,7 @@ from kleene.schemas.constants import AUTO, HOST_GATEWAY
     "--icc/--no-icc", default=True, show_default=True, help="Let the containers reach each other."
 )
 @click.option("--internal", is_flag=True, help="Forbid outgoing traffic.")
+@label_options()
 @click.argument("name")
 @pass_session
 def create(session: Session, /, **options: Any) -> None:
@@ -75,6 +78,7 @@ def network_config(options: dict[str, Any]) -> dict[str, Any]:
         "gateway": AUTO if options["gw"] == "auto" else options["gw"],
         "gateway6": AUTO if options["gw6"] == "auto" else options["gw6"],
         "nat": (options["nat_if"] or HOST_GATEWAY) if options["nat"] else "",
+        "labels": labels_of(options["label"], options["label_file"]),
     }
 
 
@@ -86,14 +90,15 @@ def rm(session: Session, networks: Sequence[str]) -> int:
     return each(networks, session.client.networks.remove)
 
 
-@command(examples=("klee network prune -f",))
+@command(examples=("klee network prune -f", "klee network prune --filter label=team=web"))
+@prune_filter()
 @force_prompt
 @pass_session
-def prune(session: Session, force: bool) -> int:
+def prune(session: Session, filters: Sequence[str], force: bool) -> int:
     """Remove the networks without containers."""
-    if not may_prune("all networks without containers", force):
+    if not may_prune("all networks without containers", force, filters):
         return 1
-    for network in session.client.networks.prune():
+    for network in session.client.networks.prune(filters=filters):
         click.echo(network)
     return 0
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
 from kleene.errors import InvalidInput
 
 
-def may_prune(what: str, force: bool) -> bool:
-    """Whether the user wants ``what`` to be removed; ``force`` says so already.
+def may_prune(what: str, force: bool, filters: Sequence[str]) -> bool:
+    """Whether the user wants ``what`` of it fits to be removed; ``force`` says so already.
 
     Raises:
         InvalidInput: there is nobody to ask.
     """
-    return force or may_go_on(f"This removes {what}.")
+    fitting = f" that fit {' '.join(filters)}" if filters else ""
+    return force or may_go_on(f"This removes {what}{fitting}.")
 
 
 def may_go_on(fact: str) -> bool:

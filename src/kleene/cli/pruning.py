@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from kleene.cli.command import Misused, command
+from kleene.cli.command import command, prune_filter
 from kleene.cli.options import force_prompt
 from kleene.cli.output import Column, age, bytes_of, print_table
 from kleene.cli.prompt import may_go_on
@@ -24,19 +24,13 @@ _COLUMNS = (
 )
 
 
-def _options(every: str) -> Callable[[F], F]:
-    """The options of a prune; ``every`` describes ``--all``."""
+def _options(every: str, filters: Callable[[F], F]) -> Callable[[F], F]:
+    """The options of a prune; ``every`` describes ``--all``, ``filters`` is ``--filter``."""
 
     def decorate(function: F) -> F:
         for option in (
             force_prompt,
-            click.option(
-                "--filter",
-                "filters",
-                multiple=True,
-                metavar="until=TIME",
-                help="Only what is older: how long ago (36h, 7d), or ISO 8601.",
-            ),
+            filters,
             click.option("--all", "-a", "every", is_flag=True, help=every),
         ):
             function = option(function)
@@ -46,9 +40,13 @@ def _options(every: str) -> Callable[[F], F]:
 
 
 @command(
-    examples=("klee image prune", "klee image prune -af", "klee image prune --filter until=7d")
+    examples=(
+        "klee image prune",
+        "klee image prune -af",
+        "klee image prune --filter until=7d --filter label!=keep",
+    )
 )
-@_options("Remove images with a name too.")
+@_options("Remove images with a name too.", prune_filter())
 @pass_session
 def images(session: Session, every: bool, filters: Sequence[str], force: bool) -> int:
     """Remove the images without a name that no container uses.
@@ -65,7 +63,10 @@ def images(session: Session, every: bool, filters: Sequence[str], force: bool) -
         "klee build prune -af",
     )
 )
-@_options("Remove the steps of images with a name too; the images themselves stay.")
+@_options(
+    "Remove the steps of images with a name too; the images themselves stay.",
+    prune_filter("build", "until (not used since: 36h, 7d, or ISO 8601)"),
+)
 @pass_session
 def builds(session: Session, every: bool, filters: Sequence[str], force: bool) -> int:
     """Remove what builds left: failed builds, cache mounts, uploaded contexts, and snapshots of steps.
@@ -78,8 +79,7 @@ def builds(session: Session, every: bool, filters: Sequence[str], force: bool) -
 
 
 def _prune(session: Session, api: Any, *, every: bool, filters: Sequence[str], force: bool) -> int:
-    until = _until(filters)
-    plan = api.prune_plan(all=every, until=until)
+    plan = api.prune_plan(all=every, filters=filters)
     objects = plan["objects"]
     if not objects:
         click.echo("nothing to remove", err=True)
@@ -89,20 +89,10 @@ def _prune(session: Session, api: Any, *, every: bool, filters: Sequence[str], f
         print_table(_COLUMNS, [_row(each) for each in objects], fancy=session.fancy)
         if not may_go_on(f"This frees {freed}."):
             return 1
-    for gone in api.prune(all=every, until=until, only=[each["id"] for each in objects]):
+    for gone in api.prune(all=every, filters=filters, only=[each["id"] for each in objects]):
         click.echo(gone)
     click.echo(f"freed {freed}", err=True)
     return 0
-
-
-def _until(filters: Sequence[str]) -> str:
-    until = ""
-    for text in filters:
-        key, equals, value = text.partition("=")
-        if key != "until" or not equals or not value:
-            raise Misused(f"filter '{text}' cannot be understood", hint="write --filter until=7d")
-        until = value
-    return until
 
 
 def _row(held: dict[str, Any]) -> list[str]:

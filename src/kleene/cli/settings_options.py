@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
 from kleene.cli import values
 from kleene.cli.command import Misused, WholeNumber
+from kleene.cli.labels import label_options, labels_of, lines_of
 from kleene.errors import InvalidInput
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -99,12 +100,6 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
         "Give it a config, as a read-only file; else /NAME, 0444. Repeatable.",
     ),
     ("--hostname", {"metavar": "NAME"}, "Host name in the container.  [default: its id]"),
-    ("--label", {**_MANY, "metavar": "NAME[=VALUE]"}, "Set a label. Repeatable."),
-    (
-        "--label-file",
-        {**_MANY, "metavar": "FILE"},
-        "Set the labels in FILE, one a line. Repeatable.",
-    ),
     ("--stop-signal", {"metavar": "SIGNAL"}, "Signal that asks its processes to end."),
     (
         "--stop-timeout",
@@ -181,7 +176,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
 
 def settings_options(function: F) -> F:
     """Options for a container's settings, when it is made and when it is changed."""
-    function = env_file(function)
+    function = label_options()(env_file(function))
     for name, attributes, text in reversed(_OPTIONS):
         function = click.option(name, help=text, **attributes)(function)
     return function
@@ -230,8 +225,7 @@ def settings_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> d
     for word in options["security_opt"]:
         config |= values.security_option(word)
     if options["label"] or options["label_file"]:
-        lines = [*_lines(options["label_file"]), *(word for word in options["label"] if word)]
-        config["labels"] = dict(values.label(line) for line in lines)
+        config["labels"] = labels_of(options["label"], options["label_file"])
     config["healthcheck"] = _health_check(options)
     if options.get("restart") is not None:
         config["restart_policy"], retries = options["restart"]
@@ -241,31 +235,7 @@ def settings_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> d
 
 def file_variables(options: Mapping[str, Any]) -> list[str]:
     """The lines of the files of variables."""
-    return _lines(options.get("env_file") or ())
-
-
-def _lines(files: Sequence[str]) -> list[str]:
-    """Lines of files, without empty ones and comments."""
-    found: list[str] = []
-    for file in files:
-        from pathlib import Path  # 4 ms that most commands need not wait for
-
-        try:
-            text = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(
-                f"file '{file}' cannot be read: {_reason(error)}",
-                hint="name a file of this host with NAME=VALUE in each line",
-            ) from error
-        lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
-        found += [line for line in lines if line and not line.startswith("#")]
-    return found
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return (
-        "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error.strerror}".lower()
-    )
+    return lines_of(options.get("env_file") or ())
 
 
 def _health_check(options: Mapping[str, Any]) -> dict[str, Any] | None:

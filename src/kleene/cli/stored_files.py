@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from kleene.cli import values
 from kleene.cli.command import command, filter_option, list_options, together
 from kleene.cli.inspection import FORMAT, show
+from kleene.cli.labels import label_options, labels_of
 from kleene.cli.output import Column, Table, age, each, show_list
 from kleene.cli.session import Session, pass_session
 from kleene.errors import InvalidInput
@@ -35,9 +35,7 @@ _TABLE = Table(
 _STREAM = "-"
 
 _creation = together(
-    click.option(
-        "--label", "-l", multiple=True, metavar="NAME[=VALUE]", help="Set a label. Repeatable."
-    ),
+    label_options("-l"),
     click.argument("name"),
     click.argument("file", default=_STREAM),
 )
@@ -51,31 +49,33 @@ _KEYS = "name, label, dangling, before, since"
 )
 @_creation
 @pass_session
-def create_secret(session: Session, name: str, file: str, label: Sequence[str]) -> None:
+def create_secret(session: Session, /, **options: Any) -> None:
     """Keep the content of FILE, or of standard input, as the secret NAME.
 
     It is encrypted on disk and in no output. Containers are given it by --secret, in memory. A line end at
     its end is part of it.
     """
-    click.echo(session.client.secrets.create(_config(name, file, label)))
+    click.echo(session.client.secrets.create(_config(**options)))
 
 
 @command("create", examples=("klee config create nginx.conf ./nginx.conf",))
 @_creation
 @pass_session
-def create_config(session: Session, name: str, file: str, label: Sequence[str]) -> None:
+def create_config(session: Session, /, **options: Any) -> None:
     """Keep the content of FILE, or of standard input, as the config NAME.
 
     Containers are given it by --config, as a read-only file.
     """
-    click.echo(session.client.configs.create(_config(name, file, label)))
+    click.echo(session.client.configs.create(_config(**options)))
 
 
-def _config(name: str, file: str, labels: Sequence[str]) -> dict[str, Any]:
+def _config(
+    name: str, file: str, label: Sequence[str], label_file: Sequence[str]
+) -> dict[str, Any]:
     return {
         "name": name,
         "data": base64.b64encode(_content(file)).decode(),
-        "labels": dict(values.label(text) for text in labels),
+        "labels": labels_of(label, label_file),
     }
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from kleene.cli.command import Misused, command
+from kleene.cli.command import Misused, command, prune_filter
+from kleene.cli.labels import label_options, labels_of
 from kleene.cli.options import force_prompt
 from kleene.cli.output import each
 from kleene.cli.prompt import may_prune
@@ -17,13 +18,29 @@ _LEAST = 1024 * 1024  # bytes
 _QUOTA = "The most that it may hold: bytes, or a number with K, M, G or T"
 
 
-@command(examples=("klee volume create data", "klee volume create --quota 1G data"))
+@command(
+    examples=(
+        "klee volume create data",
+        "klee volume create --quota 1G --label team=web data",
+    )
+)
 @click.option("--quota", metavar="SIZE", help=f"{_QUOTA}.  [default: no limit]")
+@label_options()
 @click.argument("volume_name")
 @pass_session
-def create(session: Session, volume_name: str, quota: str | None) -> None:
+def create(
+    session: Session,
+    volume_name: str,
+    quota: str | None,
+    label: Sequence[str],
+    label_file: Sequence[str],
+) -> None:
     """Create a volume; nothing happens if it exists."""
-    config = {"name": volume_name, "quota": None if quota is None else _limit(quota)}
+    config = {
+        "name": volume_name,
+        "quota": None if quota is None else _limit(quota),
+        "labels": labels_of(label, label_file),
+    }
     click.echo(session.client.volumes.create(config))
 
 
@@ -61,13 +78,14 @@ def rm(session: Session, volumes: Sequence[str]) -> int:
     return each(volumes, remove)
 
 
-@command(examples=("klee volume prune -f",))
+@command(examples=("klee volume prune -f", "klee volume prune --filter label!=keep"))
+@prune_filter()
 @force_prompt
 @pass_session
-def prune(session: Session, force: bool) -> int:
+def prune(session: Session, filters: Sequence[str], force: bool) -> int:
     """Remove the volumes that no container mounts."""
-    if not may_prune("all volumes that no container mounts", force):
+    if not may_prune("all volumes that no container mounts", force, filters):
         return 1
-    for volume in session.client.volumes.prune():
+    for volume in session.client.volumes.prune(filters=filters):
         click.echo(volume)
     return 0

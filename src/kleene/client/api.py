@@ -125,17 +125,17 @@ class TypedImages(Images):
         """What differs between two states, ``IMAGE[@SNAPSHOT]``, by path."""
         return _decode(super().diff(older, newer), StateChangeList)
 
-    def prune_plan(self, *, all: bool = False, until: str = "") -> PrunePlan:  # noqa: A002
+    def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunePlan:  # noqa: A002
         """What :meth:`prune` would remove, and the bytes that come free by it."""
-        return _decode(super().prune_plan(all=all, until=until), PrunePlan)
+        return _decode(super().prune_plan(all=all, filters=filters), PrunePlan)
 
 
 class TypedBuilds(Builds):
     """Operations on what builds left behind, in wire types."""
 
-    def prune_plan(self, *, all: bool = False, until: str = "") -> PrunePlan:  # noqa: A002
+    def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunePlan:  # noqa: A002
         """What :meth:`prune` would remove, and the bytes that come free by it."""
-        return _decode(super().prune_plan(all=all, until=until), PrunePlan)
+        return _decode(super().prune_plan(all=all, filters=filters), PrunePlan)
 
 
 class TypedNetworks(Networks):

@@ -87,9 +87,9 @@ class AsyncContainers:
         """What its processes wrote, by a ``LogsConfig``."""
         return self._runner.stream(lambda client: client.containers.logs(ref, config))
 
-    async def prune(self) -> Ids:
-        """Remove all stopped containers but the persistent ones; their ids."""
-        return await self._runner.run(lambda client: client.containers.prune())
+    async def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+        """Remove the stopped containers that filters fit, but the persistent ones; their ids."""
+        return await self._runner.run(lambda client: client.containers.prune(filters=filters))
 
     def read_archive(self, ref: str, path: str) -> AsyncGenerator[bytes, None]:
         """What is at ``path`` in it, as a tar stream; it must be read to its end, or closed."""
@@ -196,16 +196,18 @@ class AsyncImages:
         return await self._runner.run(lambda client: client.images.list(filters=filters))
 
     async def prune(
-        self, *, all: bool = False, until: str = "", only: Iterable[str] | None = None
+        self, *, all: bool = False, filters: Iterable[str] = (), only: Iterable[str] | None = None
     ) -> Ids:
         """Remove the untagged images that no container uses, or all unused; their ids."""
         return await self._runner.run(
-            lambda client: client.images.prune(all=all, until=until, only=only)
+            lambda client: client.images.prune(all=all, filters=filters, only=only)
         )
 
-    async def prune_plan(self, *, all: bool = False, until: str = "") -> PrunePlan:
+    async def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunePlan:
         """What :meth:`prune` would remove, and the bytes that come free by it."""
-        return await self._runner.run(lambda client: client.images.prune_plan(all=all, until=until))
+        return await self._runner.run(
+            lambda client: client.images.prune_plan(all=all, filters=filters)
+        )
 
     async def remove(self, ref: str) -> str:
         """Remove an image; its id."""
@@ -242,16 +244,18 @@ class AsyncBuilds:
         self._runner = runner
 
     async def prune(
-        self, *, all: bool = False, until: str = "", only: Iterable[str] | None = None
+        self, *, all: bool = False, filters: Iterable[str] = (), only: Iterable[str] | None = None
     ) -> Ids:
         """Remove what no tagged image needs, or ``all`` but the images themselves; the ids."""
         return await self._runner.run(
-            lambda client: client.builds.prune(all=all, until=until, only=only)
+            lambda client: client.builds.prune(all=all, filters=filters, only=only)
         )
 
-    async def prune_plan(self, *, all: bool = False, until: str = "") -> PrunePlan:
+    async def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunePlan:
         """What :meth:`prune` would remove, and the bytes that come free by it."""
-        return await self._runner.run(lambda client: client.builds.prune_plan(all=all, until=until))
+        return await self._runner.run(
+            lambda client: client.builds.prune_plan(all=all, filters=filters)
+        )
 
 
 class AsyncNetworks:
@@ -280,9 +284,9 @@ class AsyncNetworks:
         """All networks, or those that ``KEY=VALUE`` filters fit."""
         return await self._runner.run(lambda client: client.networks.list(filters=filters))
 
-    async def prune(self) -> Ids:
-        """Remove the networks without containers; their ids."""
-        return await self._runner.run(lambda client: client.networks.prune())
+    async def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+        """Remove the networks without containers; of these, those that filters fit; their ids."""
+        return await self._runner.run(lambda client: client.networks.prune(filters=filters))
 
     async def remove(self, ref: str) -> str:
         """Remove a network; its id."""
@@ -313,9 +317,9 @@ class AsyncVolumes:
         """All volumes, or those that ``KEY=VALUE`` filters fit."""
         return await self._runner.run(lambda client: client.volumes.list(filters=filters))
 
-    async def prune(self) -> Ids:
-        """Remove the volumes that are not mounted; their names."""
-        return await self._runner.run(lambda client: client.volumes.prune())
+    async def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+        """Remove the volumes that are not mounted; of these, those that filters fit; their names."""
+        return await self._runner.run(lambda client: client.volumes.prune(filters=filters))
 
     def read_archive(self, name: str, *, snapshot: str = "") -> AsyncGenerator[bytes, None]:
         """What is in it, as a tar stream; it must be read to its end, or closed."""

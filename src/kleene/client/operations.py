@@ -17,7 +17,7 @@ from kleene.client.context_operations import Contexts as Contexts
 from kleene.client.failures import not_understood, request_failed
 from kleene.client.pruning import Builds as Builds
 from kleene.client.pruning import Ids as Ids
-from kleene.client.pruning import ids_of, prune
+from kleene.client.pruning import prune, unused
 from kleene.client.transport import HttpConnection, Tls
 from kleene.errors import KleeneError
 
@@ -159,9 +159,9 @@ class Containers:
         query: dict[str, str | bool] = {"path": path, "name": name, "directory": directory}
         self._http.upload(target("containers", ref, "archive", query=query), chunks)
 
-    def prune(self) -> Ids:
-        """Remove all stopped containers but the persistent ones; their ids."""
-        return ids_of(self._request("POST", target("containers", "prune")))
+    def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+        """Remove the stopped containers that filters fit, but the persistent ones; their ids."""
+        return unused(self._request, "containers", filters)
 
 
 class Execs:
@@ -234,24 +234,26 @@ class Images:
         """Remove an image; its id."""
         return _id(self._request("DELETE", target("images", ref)))
 
-    def prune_plan(self, *, all: bool = False, until: str = "") -> Any:  # noqa: A002
+    def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> Any:  # noqa: A002
         """What :meth:`prune` would remove, and the bytes that come free by it."""
-        return self._request("GET", target("images", "prune", query={"all": all, "until": until}))
+        return self._request(
+            "GET", target("images", "prune", query={"all": all, "filter": filters})
+        )
 
     def prune(
         self,
         *,
         all: bool = False,  # noqa: A002 - the API's name
-        until: str = "",
+        filters: Iterable[str] = (),
         only: Iterable[str] | None = None,
     ) -> Ids:
         """Remove the untagged images that no container uses, or all unused; their ids.
 
         Args:
-            until: only older ones: a time, or how long ago.
+            filters: ``label=``, ``label!=``, ``until=`` (only older ones: a time, or how long ago).
             only: of these, the ones with these ids.
         """
-        return prune(self._request, "images", all, until, only)
+        return prune(self._request, "images", all, filters, only)
 
 
 class Networks:
@@ -276,9 +278,9 @@ class Networks:
         """Remove a network; its id."""
         return _id(self._request("DELETE", target("networks", ref)))
 
-    def prune(self) -> Ids:
-        """Remove the networks without containers; their ids."""
-        return ids_of(self._request("POST", target("networks", "prune")))
+    def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+        """Remove the networks without containers; of these, those that filters fit; their ids."""
+        return unused(self._request, "networks", filters)
 
     def connect(self, config: Body) -> None:
         """Connect a container to a network, by an ``EndPointConfig``."""
@@ -312,9 +314,9 @@ class Volumes:
         """Remove a volume; its name."""
         return _id(self._request("DELETE", target("volumes", name)))
 
-    def prune(self) -> Ids:
-        """Remove the volumes that are not mounted; their names."""
-        return ids_of(self._request("POST", target("volumes", "prune")))
+    def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+        """Remove the volumes that are not mounted; of these, those that filters fit; their names."""
+        return unused(self._request, "volumes", filters)
 
     def update(self, name: str, config: Body) -> str:
         """Change a volume by a ``VolumeUpdate``; its name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from kleene.client.address import target
+from kleene.client.address import Query, target
 from kleene.errors import KleeneError
 
 if TYPE_CHECKING:
@@ -22,36 +22,45 @@ class Builds:
     def __init__(self, request: Request) -> None:
         self._request = request
 
-    def prune_plan(self, *, all: bool = False, until: str = "") -> Any:  # noqa: A002
+    def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> Any:  # noqa: A002
         """What :meth:`prune` would remove, and the bytes that come free by it."""
-        return self._request("GET", target("builds", "prune", query={"all": all, "until": until}))
+        return self._request(
+            "GET", target("builds", "prune", query={"all": all, "filter": filters})
+        )
 
     def prune(
         self,
         *,
         all: bool = False,  # noqa: A002 - the API's name
-        until: str = "",
+        filters: Iterable[str] = (),
         only: Iterable[str] | None = None,
     ) -> Ids:
         """Remove what no tagged image needs, or ``all`` but the images themselves; the ids.
 
         Args:
-            until: only what was not used since: a time, or how long ago.
+            filters: ``until=TIME``: only what was not used since; a time, or how long ago.
             only: of these, the ones with these ids.
         """
-        return prune(self._request, "builds", all, until, only)
+        return prune(self._request, "builds", all, filters, only)
 
 
-def prune(request: Request, kind: str, every: bool, until: str, only: Iterable[str] | None) -> Ids:
+def prune(
+    request: Request, kind: str, every: bool, filters: Iterable[str], only: Iterable[str] | None
+) -> Ids:
     """Prune, and of ``only`` some at a time; the ids of what went."""
-    query: dict[str, str | bool] = {"all": every, "until": until}
+    query: Query = {"all": every, "filter": [*filters]}
     if only is None:
         return ids_of(request("POST", target(kind, "prune", query=query)))
     listed, done = [*only], []
     for start in range(0, len(listed), _IDS):  # a request's head has a limit
-        some: dict[str, str | bool] = {"only": ",".join(listed[start : start + _IDS])}
-        done += ids_of(request("POST", target(kind, "prune", query=query | some)))
+        some: Query = {"only": ",".join(listed[start : start + _IDS])}
+        done += ids_of(request("POST", target(kind, "prune", query={**query, **some})))
     return done
+
+
+def unused(request: Request, kind: str, filters: Iterable[str]) -> Ids:
+    """Prune all that is unused and fits; the ids of what went."""
+    return ids_of(request("POST", target(kind, "prune", query={"filter": filters})))
 
 
 def ids_of(answer: Any) -> Ids:

@@ -17,7 +17,9 @@ from kleene.build.signals import signal_name, signal_number
 from kleene.engine import health, lookup, settings
 from kleene.engine.core import Core, iso_time, now
 from kleene.engine.endpoints import Endpoints
+from kleene.engine.filters import Words
 from kleene.engine.lifecycle import Lifecycle, jail_params
+from kleene.engine.pruning import prune
 from kleene.engine.step_config import as_of
 from kleene.engine.volumes import Volumes, anonymous_mounts, kept_anonymous
 from kleene.errors import Conflict, InvalidInput, KleeneError
@@ -327,10 +329,10 @@ class Containers:
             if present is not None and present.state == "removing":
                 await self.destroy(present)
 
-    async def prune(self) -> list[str]:
-        """Remove every container that does not run and is not persistent; their ids."""
-        stopped = [r for r in self._store.ready() if not r.running and not r.persist]
-        return [await self.remove(record.id) for record in stopped]
+    async def prune(self, filters: Words = ()) -> list[str]:
+        """Remove every container that does not run, is not persistent and fits the filters; their ids."""
+        stopped = (r for r in self._store.ready() if not r.running and not r.persist)
+        return await prune(stopped, filters, lambda record: self.remove(record.id))
 
     async def update(self, reference: str, config: ContainerConfig) -> IdResponse:
         """Change what is not ``None`` in ``config``; ``image`` is ignored.

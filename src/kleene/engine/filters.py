@@ -1,18 +1,23 @@
-"""Which objects of a list are wanted: filters that :mod:`kleene.schemas.filters` has read. Pure."""
+"""Which objects of a list are wanted: filters that :mod:`kleene.schemas.filters` has read. Pure, but for
+the clock.
+"""
 
 from __future__ import annotations
 
 import fnmatch
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kleene.engine import lookup
-from kleene.metadata.containers import ContainerRecord
+from kleene.engine.core import iso_time
+from kleene.engine.times import parse_since
 from kleene.schemas.containers import ContainerSummary
-from kleene.schemas.filters import Kind, Wanted
+from kleene.schemas.filters import ALL_OF, Kind, Wanted
 from kleene.schemas.images import Image
 
 T = TypeVar("T")
+Words = Sequence[str]
 Test = Callable[[Any], bool]
 """Whether one object fits."""
 
@@ -35,6 +40,7 @@ def select(kind: Kind, objects: Sequence[T], wanted: Wanted, related: Related) -
 
     Raises:
         NotFound: ``before`` or ``since`` names no object of the list.
+        InvalidInput: ``until`` is no time.
     """
     tests = [_test(kind, objects, key, values, related) for key, values in wanted.items()]
     return [each for each in objects if all(test(each) for test in tests)]
@@ -55,8 +61,11 @@ def _test(
     if key == "dangling":
         answers = {value == "true" for value in values}
         return lambda found: _is_dangling(found, related.used) in answers
+    if key == "until":
+        limit = min(iso_time(parse_since(value, time.time_ns()) / 1e9) for value in values)
+        return lambda found: found.created < limit
     fits = _FITS[key]
-    if key == "label":
+    if key in ALL_OF:
         return lambda found: all(fits(found, value) for value in values)
     return lambda found: any(fits(found, value) for value in values)
 
@@ -85,6 +94,8 @@ _LIST: Mapping[Kind, str] = {
     "secret": "klee secret ls",
     "config": "klee config ls",
     "event": "klee events",
+    "prune": "",
+    "build": "",
 }
 
 
@@ -155,7 +166,7 @@ def _has_name(found: Any, value: str) -> bool:
 
 
 def _has_label(found: Any, value: str) -> bool:
-    labels = found.settings.labels if isinstance(found, ContainerRecord) else found.labels
+    labels = found.settings.labels if hasattr(found, "settings") else found.labels
     name, equals, text = value.partition("=")
     return name in labels and (not equals or labels[name] == text)
 
@@ -191,6 +202,7 @@ _FITS: Mapping[str, Callable[[Any, str], bool]] = {
     "name": _has_name,
     "id": lambda found, value: found.id.startswith(value),
     "label": _has_label,
+    "label!": lambda found, value: not _has_label(found, value),
     "image": _is_of_image,
     "network": lambda found, value: value in found.networks,
     "volume": lambda found, value: any(value in m.split(":")[:2] for m in found.mounts),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from kleene.engine.filters import OF_RECORDS, Related, select
+from kleene.engine.filters import OF_RECORDS, Related, Words, select
 from kleene.metadata.containers import ContainerRecord
 from kleene.schemas.containers import ContainerSummary
 from kleene.schemas.filters import Kind, Wanted, parse
@@ -15,7 +15,6 @@ from kleene.schemas.secrets import Config, Secret
 from kleene.schemas.volumes import Volume, VolumeSnapshot
 
 T = TypeVar("T")
-Words = Sequence[str]
 Choice = Callable[[list[ContainerRecord]], list[ContainerRecord]]
 
 

@@ -15,8 +15,10 @@ from ipaddress import (
 
 from kleene import names
 from kleene.engine import lookup
-from kleene.engine.core import Core, log
+from kleene.engine.core import Core, log, now
 from kleene.engine.endpoints import Endpoints
+from kleene.engine.filters import Words
+from kleene.engine.pruning import prune
 from kleene.errors import Conflict, InvalidInput, KleeneError, NotFound
 from kleene.metadata.networks import NetworkRecord
 from kleene.network import ipam
@@ -83,6 +85,7 @@ class Networks:
                 f"network '{config.name}' has no subnet",
                 hint="give it one: klee network create --subnet 10.13.37.0/24 NAME",
             )
+        names.check_labels(config.labels)
         await self._check_overlap(config.type, subnet, subnet6)
         return NetworkRecord(
             id=names.new_id(),
@@ -96,6 +99,8 @@ class Networks:
             icc=config.icc,
             internal=config.internal,
             interface=await self._interface(config),
+            created=now(),
+            labels=config.labels,
         )
 
     async def _check_overlap(
@@ -226,14 +231,19 @@ class Networks:
         self._core.events.emit("network", "remove", record.id, record.name)
         return record.id
 
-    async def prune(self) -> list[str]:
-        """Remove every network that no container is connected to; their ids."""
-        unused = [
-            record.id
+    async def prune(self, filters: Words = ()) -> list[str]:
+        """Remove every network that no container is connected to and the filters fit; their ids."""
+        unused = (
+            record
             for record in self._store.networks.where()
             if not self._store.endpoints_of_network(record.id)
-        ]
-        return [await self.remove(network) for network in unused]
+        )
+        return await prune(unused, filters, self._remove_unused)
+
+    async def _remove_unused(self, record: NetworkRecord) -> str:
+        if self._store.endpoints_of_network(record.id):
+            raise Conflict(f"network '{record.name}' is used by now")
+        return await self.remove(record.id)
 
     async def list(self) -> list[Network]:
         """All networks, oldest first."""
@@ -273,4 +283,6 @@ def _wire(record: NetworkRecord) -> Network:
         icc=record.icc,
         internal=record.internal,
         interface=record.interface,
+        labels=record.labels,
+        created=record.created,
     )

@@ -15,6 +15,7 @@ import msgspec
 from kleene.build.signals import signal_name
 from kleene.errors import Conflict, InvalidInput
 from kleene.metadata.containers import ContainerRecord
+from kleene.names import check_labels
 from kleene.runtime.options import Device, Limits, Options, Rlimit, Tmpfs
 from kleene.runtime.privileges import capability_names
 from kleene.runtime.sysctls import is_of_network
@@ -80,9 +81,7 @@ def _check(settings: ContainerSettings) -> None:
             f"host name '{name}' is not valid",
             hint="use letters, digits, '-' and '.', 63 characters at most",
         )
-    for label in settings.labels:
-        if not label or "\0" in label:
-            raise InvalidInput(f"label '{label}' has no name", hint="write NAME=VALUE")
+    check_labels(settings.labels)
     for seconds in (settings.stop_timeout,):
         if seconds is not None and not 0 <= seconds <= _LONGEST:
             raise InvalidInput(f"stop timeout {seconds:g} is not a number of seconds")

@@ -16,14 +16,17 @@ from kleene.engine import holdings, lookup
 from kleene.engine.context_store import Stored
 from kleene.engine.contexts import Contexts
 from kleene.engine.core import Core, iso_time
+from kleene.engine.filters import Words
 from kleene.engine.holdings import NOTHING, Going, Holdings, Reference, State
 from kleene.engine.images import Images
+from kleene.engine.pruning import to_prune
 from kleene.engine.times import parse_since
 from kleene.errors import Conflict, NotFound
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.images import ImageRecord
 from kleene.metadata.space import SpaceStore
 from kleene.metadata.volumes import VolumeRecord
+from kleene.schemas.filters import parse
 from kleene.schemas.space import (
     HeldObject,
     ImageSize,
@@ -156,17 +159,20 @@ class Space:
 
     # --- Prunes
 
-    async def plan_images(self, *, every: bool, until: str = "") -> PrunePlan:
+    async def plan_images(self, *, every: bool, filters: Words = ()) -> PrunePlan:
         """What :meth:`prune_images` would take, and free."""
         held = self.holdings()
-        return await self._plan(held, await asyncio.to_thread(_images_to_prune, held, every, until))
+        return await self._plan(
+            held, await asyncio.to_thread(_images_to_prune, held, every, filters)
+        )
 
-    async def plan_cache(self, *, every: bool, until: str = "") -> PrunePlan:
+    async def plan_cache(self, *, every: bool, filters: Words = ()) -> PrunePlan:
         """What :meth:`prune_cache` would take, and free."""
+        until = _limit(filters)
         held = self.holdings()
         entries = await asyncio.to_thread(_cache_to_prune, held, self.mounts(), every, until)
         plan = await self._plan(held, entries)
-        contexts = _contexts(await self._contexts.stored(_moment(until)))
+        contexts = _contexts(await self._contexts.stored(until))
         plan.objects += [each for each in contexts.objects if each.prunable]
         plan.bytes += contexts.prunable
         return plan
@@ -178,29 +184,34 @@ class Space:
         return PrunePlan(objects, together.exclusive)
 
     async def prune_images(
-        self, *, every: bool, until: str = "", only: Collection[str] | None = None
+        self, *, every: bool, filters: Words = (), only: Collection[str] | None = None
     ) -> list[str]:
         """Remove the images that no container uses: those without a name, or ``every``; their ids.
 
         Args:
-            until: only those made before this time, or so long ago (:func:`parse_since`); ``""`` for all.
+            filters: by label, and by the time when they were made; see :func:`to_prune`.
             only: of those, the ones with these ids.
         """
         async with self._one:
-            return await self._carry_out(_images_to_prune(self.holdings(), every, until), only)
+            return await self._carry_out(_images_to_prune(self.holdings(), every, filters), only)
 
     async def prune_cache(
-        self, *, every: bool, until: str = "", only: Collection[str] | None = None
+        self, *, every: bool, filters: Words = (), only: Collection[str] | None = None
     ) -> list[str]:
         """Remove snapshots of steps, failed builds, cache mounts and contexts that nothing uses; their ids.
 
         The states that images are stay, whatever their names. Without ``every`` the steps of named images
         stay too.
+
+        Args:
+            filters: by the time when they were used last.
+            only: of those, the ones with these ids.
         """
+        until = _limit(filters)
         async with self._one:
             entries = _cache_to_prune(self.holdings(), self.mounts(), every, until)
             gone = await self._carry_out(entries, only)
-            return gone + await self._contexts.discard(only, _moment(until))
+            return gone + await self._contexts.discard(only, until)
 
     async def _carry_out(self, entries: list[Entry], only: Collection[str] | None) -> list[str]:
         chosen = [entry for entry in entries if only is None or entry.shown.id in only]
@@ -238,13 +249,9 @@ class Space:
             self._store.gone(snapshot)
 
 
-def _images_to_prune(held: Holdings, every: bool, until: str) -> list[Entry]:
-    limit = _limit(until)
-    return [
-        _image(held, record)
-        for record in held.unused
-        if (every or record.name is None) and _before(record.created, limit)
-    ]
+def _images_to_prune(held: Holdings, every: bool, filters: Words) -> list[Entry]:
+    unused = (record for record in held.unused if every or record.name is None)
+    return [_image(held, record) for record in to_prune(unused, filters)]
 
 
 def _kinds(
@@ -268,10 +275,11 @@ def _kinds(
     return kinds, groups
 
 
-def _cache_to_prune(held: Holdings, mounts: list[Entry], every: bool, until: str) -> list[Entry]:
-    limit = _limit(until)
+def _cache_to_prune(held: Holdings, mounts: list[Entry], every: bool, until: float) -> list[Entry]:
     entries = [*_cache(held, every=every), *_prunable(mounts)]
-    return [entry for entry in entries if _before(entry.shown.used, limit)]
+    if until == math.inf:
+        return entries
+    return [entry for entry in entries if entry.shown.used < iso_time(until)]
 
 
 def _cache(held: Holdings, *, every: bool) -> list[Entry]:
@@ -291,14 +299,10 @@ def leftovers(held: Holdings, mounts: list[Entry]) -> list[Entry]:
     ]
 
 
-def _limit(until: str) -> str:
-    """The time that is meant, in the form of the metadata; ``""`` for none."""
-    return iso_time(parse_since(until, time.time_ns()) / 1e9) if until else ""
-
-
-def _moment(until: str) -> float:
-    """The same in seconds since the epoch."""
-    return parse_since(until, time.time_ns()) / 1e9 if until else math.inf
+def _limit(filters: Words) -> float:
+    """Before when what a prune of builds takes must have been used last, in seconds since the epoch."""
+    wanted = parse("build", filters).get("until", ())
+    return min((parse_since(each, time.time_ns()) / 1e9 for each in wanted), default=math.inf)
 
 
 def _contexts(stored: Sequence[Stored]) -> KindUsage:
@@ -316,10 +320,6 @@ def _contexts(stored: Sequence[Stored]) -> KindUsage:
         prunable=sum(each.own for each in prunable),
         objects=objects,
     )
-
-
-def _before(moment: str, limit: str) -> bool:
-    return not limit or moment < limit
 
 
 def _held(kind: str, name: str, shown: str, used: str, *, prunable: bool) -> HeldObject:

@@ -51,8 +51,7 @@ class _StoredFiles:
         names.check_object_name(self._kind, config.name)
         if self._table.get(config.name) is not None:
             raise self._taken(config.name)
-        if any(not label or "\0" in label for label in config.labels):
-            raise InvalidInput("a label has no name", hint="write NAME=VALUE")
+        names.check_labels(config.labels)
         try:
             content = base64.b64decode(config.data, validate=True)
         except (binascii.Error, ValueError):

@@ -18,6 +18,8 @@ from pathlib import Path
 from kleene import names
 from kleene.engine import lookup
 from kleene.engine.core import Core, log, now
+from kleene.engine.filters import Words
+from kleene.engine.pruning import prune
 from kleene.errors import Conflict, KleeneError
 from kleene.host import copytree
 from kleene.host.threads import in_thread
@@ -52,9 +54,11 @@ class Volumes:
             HostUnavailable: a quota is wanted, and the storage has none.
         """
         name = names.check_object_name("volume", config.name)
+        names.check_labels(config.labels)
         async with self._core.locks.hold(f"volume/{name}"):
             if self._store.volumes.get(name) is None:
-                await self.make(replace(self.described(name), quota=config.quota))
+                wanted = replace(self.described(name), quota=config.quota, labels=config.labels)
+                await self.make(wanted)
                 self._core.events.emit("volume", "create", name, name)
         return name
 
@@ -162,6 +166,7 @@ class Volumes:
             mountpoint=str(storage.mountpoint(record.dataset)),
             created=record.created,
             quota=record.quota,
+            labels=record.labels,
         )
 
     def snapshots(self, name: str) -> list[VolumeSnapshot]:
@@ -200,10 +205,10 @@ class Volumes:
             await self._core.platform.storage.destroy(dataset)
         self._store.volumes.delete(record.name)
 
-    async def prune(self) -> list[str]:
-        """Remove every volume that no container mounts; their names."""
-        unused = [r.name for r in self._store.ready() if not self._core.containers.mounting(r.name)]
-        return [await self.remove(name) for name in unused]
+    async def prune(self, filters: Words = ()) -> list[str]:
+        """Remove every volume that no container mounts and the filters fit; their names."""
+        unused = (r for r in self._store.ready() if not self._core.containers.mounting(r.name))
+        return await prune(unused, filters, lambda record: self.remove(record.name))
 
     async def list(self) -> list[Volume]:
         """All volumes, oldest first."""

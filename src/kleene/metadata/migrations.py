@@ -219,4 +219,12 @@ ALTER TABLE instructions ADD COLUMN network  TEXT    NOT NULL DEFAULT 'default';
 ALTER TABLE instructions ADD COLUMN insecure INTEGER NOT NULL DEFAULT 0;
 """
 
-MIGRATIONS: tuple[str, ...] = (_WALK, _PLACE_OF_PROCESSES, _MOUNTS_OF_STEPS)
+# When networks that exist were made is not known: it was not later than now.
+_LABELS = """
+ALTER TABLE volumes  ADD COLUMN labels  TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE networks ADD COLUMN labels  TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE networks ADD COLUMN created TEXT NOT NULL DEFAULT '';
+UPDATE networks SET created = strftime('%Y-%m-%dT%H:%M:%fZ');
+"""
+
+MIGRATIONS: tuple[str, ...] = (_WALK, _PLACE_OF_PROCESSES, _MOUNTS_OF_STEPS, _LABELS)

@@ -24,6 +24,8 @@ class NetworkRecord:
     icc: bool
     internal: bool
     interface: str
+    created: str
+    labels: dict[str, str]
 
 
 @dataclass(frozen=True)

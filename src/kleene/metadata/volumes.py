@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kleene.metadata.database import Database
@@ -28,6 +28,7 @@ class VolumeRecord:
     created: str
     dataset: str
     quota: int | None = None
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

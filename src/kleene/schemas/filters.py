@@ -1,7 +1,7 @@
 """Filters of lists, ``KEY=VALUE``: which keys each kind of object has. Pure; needs no msgspec.
 
-Of several filters of one key one must fit (of ``label`` all); of several keys, each. Client and daemon read
-them by the same table: the client to refuse a slip at once, the daemon to send only what is wanted.
+Of several filters of one key one must fit (of :data:`ALL_OF` all); of several keys, each. Client and daemon
+read them by the same table: the client to refuse a slip at once, the daemon to send only what is wanted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,20 @@ from typing import Literal
 
 from kleene.errors import InvalidInput
 
-Kind = Literal["container", "image", "network", "volume", "snapshot", "secret", "config", "event"]
+Kind = Literal[
+    "container",
+    "image",
+    "network",
+    "volume",
+    "snapshot",
+    "secret",
+    "config",
+    "event",
+    "prune",
+    "build",
+]
+"""What a list is of; ``prune`` is what a prune takes, ``build`` what that of builds takes."""
+
 Wanted = Mapping[str, Sequence[str]]
 
 STATES = ("running", "stopped", "exited", "created", "restarting")
@@ -23,13 +36,18 @@ KEYS: Mapping[Kind, Sequence[str]] = {
         " driver publish"
     ).split(),
     "image": "name id label reference dangling before since".split(),
-    "network": "name id type driver dangling".split(),
-    "volume": "name dangling before since".split(),
+    "network": "name id label type driver dangling before since".split(),
+    "volume": "name label dangling before since".split(),
     "snapshot": "name before since".split(),
     "secret": "name label dangling before since".split(),
     "config": "name label dangling before since".split(),
     "event": "type event container image network volume secret config daemon".split(),
+    "prune": "label label! until".split(),
+    "build": ["until"],
 }
+
+ALL_OF = ("label", "label!", "until")
+"""Of several filters of one of these keys, all must fit."""
 
 _VALUES: Mapping[str, Sequence[str]] = {
     "status": STATES,

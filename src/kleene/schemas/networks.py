@@ -51,6 +51,7 @@ class NetworkConfig(msgspec.Struct):
         icc: whether containers of the network reach each other.
         internal: whether outgoing traffic is forbidden.
         interface: name of the host's interface; ``""`` lets Kleene choose.
+        labels: name -> value.
     """
 
     name: str
@@ -63,10 +64,15 @@ class NetworkConfig(msgspec.Struct):
     icc: bool = True
     internal: bool = False
     interface: str = ""
+    labels: dict[str, str] = {}
 
 
 class Network(msgspec.Struct):
-    """A network."""
+    """A network.
+
+    Attributes:
+        created: ISO 8601 in UTC.
+    """
 
     id: str
     name: str
@@ -79,6 +85,8 @@ class Network(msgspec.Struct):
     icc: bool
     internal: bool
     interface: str
+    labels: dict[str, str] = {}
+    created: str = ""
 
 
 class NetworkInspect(msgspec.Struct):

@@ -13,10 +13,16 @@ Quota = Annotated[int, msgspec.Meta(ge=1048576, le=2**62)]
 
 
 class VolumeConfig(msgspec.Struct):
-    """A volume that is asked for. ``quota``: bytes that it may hold; ``None`` for no limit."""
+    """A volume that is asked for.
+
+    Attributes:
+        quota: bytes that it may hold; ``None`` for no limit.
+        labels: name -> value.
+    """
 
     name: str
     quota: Quota | None = None
+    labels: dict[str, str] = {}
 
 
 class VolumeUpdate(msgspec.Struct):
@@ -37,6 +43,7 @@ class Volume(msgspec.Struct):
     mountpoint: str
     created: str
     quota: int | None = None
+    labels: dict[str, str] = {}
 
 
 class VolumeSnapshot(msgspec.Struct):

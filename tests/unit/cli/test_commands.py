@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import click
@@ -241,8 +242,10 @@ def test_update_sends_only_what_is_given(daemon: ScriptedDaemon, klee: Klee) -> 
     assert daemon.requests[1].body["persist"] is True
 
 
-def test_network_create(daemon: ScriptedDaemon, klee: Klee) -> None:
+def test_network_create(daemon: ScriptedDaemon, klee: Klee, tmp_path: Path) -> None:
     daemon.answer("POST", "/networks/create", {"id": "n" * 12}, 201)
+    labels = tmp_path / "labels"
+    labels.write_text("# of the team\na=1\n")
     assert klee("network", "create", "--subnet", "10.13.37.0/24", "testnet").out == "n" * 12 + "\n"
     assert daemon.requests[0].body == {
         "name": "testnet",
@@ -255,6 +258,7 @@ def test_network_create(daemon: ScriptedDaemon, klee: Klee) -> None:
         "icc": True,
         "internal": False,
         "interface": "",
+        "labels": {},
     }
     klee(
         *"network create -t custom -i em0 --gw 10.0.0.1 --no-nat --nat-if em1 --no-icc lab".split()
@@ -266,8 +270,9 @@ def test_network_create(daemon: ScriptedDaemon, klee: Klee) -> None:
         "",
         False,
     )
-    klee(*"network create --nat-if em1 lab2".split(), "--gw", "")
+    klee(*f"network create --nat-if em1 lab2 --label-file {labels} --label b".split(), "--gw", "")
     assert (daemon.requests[2].body["nat"], daemon.requests[2].body["gateway"]) == ("em1", "")
+    assert daemon.requests[2].body["labels"] == {"a": "1", "b": ""}
 
 
 def test_network_connect_and_disconnect(daemon: ScriptedDaemon, klee: Klee) -> None:
@@ -297,21 +302,22 @@ def test_prune_asks(
     asked: int,
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    daemon.answer("POST", "/containers/prune", ["a" * 12])
-    done = klee("container", "prune")
+    daemon.answer("POST", "/containers/prune?filter=label%21%3Dx", ["a" * 12])
+    done = klee("container", "prune", "--filter", "label!=x")
     assert (done.status, len(daemon.requests)) == (status, asked)
     assert done.out == ("aaaaaaaaaaaa\n" if asked else "")
-    assert "all stopped containers" in done.err
+    assert "all stopped containers that fit label!=x" in done.err
 
 
 def test_forced_prune_of_images(daemon: ScriptedDaemon, klee: Klee) -> None:
     held = {"kind": "image", "id": "a" * 12, "name": "", "used": "2026-11-24", "own": 1, "size": 2}
     plan = {"objects": [held], "bytes": 2_100_000}
-    daemon.answer("GET", "/images/prune?all=true&until=7d", plan)
-    daemon.answer("POST", f"/images/prune?all=true&until=7d&only={'a' * 12}", ["a" * 12])
+    daemon.answer("GET", "/images/prune?all=true&filter=until%3D7d", plan)
+    daemon.answer("POST", f"/images/prune?all=true&filter=until%3D7d&only={'a' * 12}", ["a" * 12])
     done = klee("image", "prune", "-af", "--filter", "until=7d")
     assert done == (0, "aaaaaaaaaaaa\n", "freed 2.1 MB\n")
-    assert "until" in klee("image", "prune", "--filter", "label=x").err
+    refused = klee("build", "prune", "--filter", "label=x")
+    assert (refused.status, "one of: until" in refused.err) == (2, True)
 
 
 def test_what_is_pruned_is_shown_before(
@@ -326,7 +332,7 @@ def test_what_is_pruned_is_shown_before(
         "own": 1_500_000,
         "size": 2,
     }
-    daemon.answer("GET", "/builds/prune?all=false&until=", {"objects": [held], "bytes": 3000})
+    daemon.answer("GET", "/builds/prune?all=false", {"objects": [held], "bytes": 3000})
     done = klee("build", "prune")
     assert (done.status, len(daemon.requests)) == (1, 1)
     assert "RUN make" in done.out

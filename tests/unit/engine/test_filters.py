@@ -9,7 +9,9 @@ import pytest
 
 from kleene.engine.filters import OF_RECORDS, Related, select
 from kleene.engine.lists import Lists
+from kleene.engine.pruning import to_prune
 from kleene.errors import InvalidInput, NotFound
+from kleene.metadata.volumes import VolumeRecord
 from kleene.schemas.containers import ContainerSummary, PublishedPort
 from kleene.schemas.filters import parse
 from kleene.schemas.images import Image
@@ -164,6 +166,31 @@ def test_what_the_others_use() -> None:
     assert select("volume", volumes, used, Related(used={"data"})) == volumes[:1]
     secrets = [Secret("a", "", {}, ["web"]), Secret("b", "", {"x": "1"}, [])]
     assert select("secret", secrets, parse("secret", ["dangling=true"]), Related()) == secrets[1:]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("", "old new"),
+        ("label=team=x", "old"),
+        ("label!=team", "new"),
+        ("label!=team=y label!=z", "old"),
+        ("until=2025-01-01", "old"),
+        ("until=2025-01-01 until=1h", "old"),
+        ("until=1h", "old new"),
+        ("label=z until=2025-01-01", ""),
+    ],
+)
+def test_prunes(words: str, names: str) -> None:
+    old = VolumeRecord("old", "ready", "2024-01-01T00:00:00Z", "", None, {"team": "x"})
+    new = replace(old, name="new", created="2025-06-01T00:00:00Z", labels={"z": ""})
+    assert " ".join(record.name for record in to_prune([old, new], words.split())) == names
+
+
+@pytest.mark.parametrize("word", ["until=soon", "until=", "name=x", "label!"])
+def test_what_is_no_filter_of_prunes(word: str) -> None:
+    with pytest.raises(InvalidInput):
+        to_prune([], [word])
 
 
 @pytest.mark.parametrize("word", ["running", "colour=red", "status=up", "health=fine", "name="])

@@ -68,6 +68,10 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "kleene.db"
     old = sqlite3.connect(path)
     old.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1")
+    old.execute(
+        "INSERT INTO networks VALUES ('e', 'net', 'bridge', '', '', '', '', '', 1, 0, 'k0')"
+    )
+    old.commit()
     old.close()
     database = Database.open(path)
     assert database.query("PRAGMA user_version")[0][0] == len(MIGRATIONS)
@@ -76,6 +80,9 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
     record = ExecRecord("e", CONTAINER.id, "created", [], [], "", False, False, "/srv", True)
     store.execs.insert(record)
     assert store.execs.get("e") == record
+    network = NetworkStore(database).by_name("net")
+    assert network is not None
+    assert (network.labels, network.created[:2]) == ({}, "20")
 
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:
@@ -188,7 +195,19 @@ def test_an_address_is_given_once(database: Database) -> None:
     containers.containers.insert(CONTAINER)
     containers.containers.insert(replace(CONTAINER, id="d" * 12, name="other"))
     network = NetworkRecord(
-        "f" * 12, "net", "loopback", "10.1.0.0/24", "", "10.1.0.1", "", "", True, False, "kleene0"
+        "f" * 12,
+        "net",
+        "loopback",
+        "10.1.0.0/24",
+        "",
+        "10.1.0.1",
+        "",
+        "",
+        True,
+        False,
+        "kleene0",
+        "2026",
+        {},
     )
     networks.networks.insert(network)
     networks.endpoints.insert(EndpointRecord("1" * 12, "c" * 12, network.id, 0, "10.1.0.2", None))

@@ -10,7 +10,7 @@ from litestar.params import PathParameter, QueryParameter, SkipValidation
 
 from kleene.daemon.facade import EngineFacade
 from kleene.schemas.common import ErrorResponse
-from kleene.schemas.filters import KEYS, Kind
+from kleene.schemas.filters import ALL_OF, KEYS, Kind
 
 Engine = NamedDependency[SkipValidation[EngineFacade]]
 # How a route takes the engine: it is injected by its name, ``engine``.
@@ -26,12 +26,16 @@ NetworkRef = Annotated[
 ]
 
 
+_TIME = "The value of until is ISO 8601 (in UTC if it has no zone), or how long ago, as 36h."
+
+
 def filters_of(kind: Kind) -> QueryParameter:
     """The query parameter of the filters of a list: it may be given several times."""
     return QueryParameter(
         name="filter",
         description=f"KEY=VALUE, for what is wanted; keys are {', '.join(KEYS[kind])}."
-        " Of one key any must fit, of label all, of several keys each.",
+        + (f" {_TIME}" if "until" in KEYS[kind] else "")
+        + f" Of one key any must fit, of {', '.join(ALL_OF)} all, of several keys each.",
     )
 
 

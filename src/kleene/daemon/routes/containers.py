@@ -47,9 +47,11 @@ async def list_(
     summary="container prune",
     responses=errors(),
 )
-async def prune(engine: Engine) -> list[str]:
-    """Remove all containers that do not run, but for those that are to persist; their ids."""
-    return await engine.containers.prune()
+async def prune(
+    engine: Engine, filters: Annotated[list[str] | None, filters_of("prune")] = None
+) -> list[str]:
+    """Remove all containers that do not run and fit the filters, but those that are to persist; their ids."""
+    return await engine.containers.prune(filters or ())
 
 
 @delete(

@@ -68,9 +68,11 @@ async def disconnect(engine: Engine, network_id: NetworkRef, container_id: Conta
     summary="network prune",
     responses=errors(),
 )
-async def prune(engine: Engine) -> list[str]:
-    """Remove all networks that no container is connected to; their ids."""
-    return await engine.networks.prune()
+async def prune(
+    engine: Engine, filters: Annotated[list[str] | None, filters_of("prune")] = None
+) -> list[str]:
+    """Remove all networks that no container is connected to and that fit the filters; their ids."""
+    return await engine.networks.prune(filters or ())
 
 
 @delete(

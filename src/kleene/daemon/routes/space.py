@@ -7,17 +7,13 @@ from typing import Annotated
 from litestar import get, post
 from litestar.params import QueryParameter
 
-from kleene.daemon.routes.common import Engine, errors
+from kleene.daemon.routes.common import Engine, errors, filters_of
 from kleene.schemas.space import PrunePlan, SystemUsage
 
 _All = Annotated[bool, QueryParameter(description="Those that have a tag, too.")]
 _Every = Annotated[bool, QueryParameter(description="The steps of tagged images, too.")]
-_Until = Annotated[
-    str,
-    QueryParameter(
-        description="Only what is older: ISO 8601 (in UTC if it has no zone), or how long ago, as '36h'."
-    ),
-]
+_Filters = Annotated[list[str] | None, filters_of("prune")]
+_Times = Annotated[list[str] | None, filters_of("build")]
 _Only = Annotated[
     str | None,
     QueryParameter(description="Of those, only the ones with these ids, commas between."),
@@ -39,9 +35,9 @@ async def usage(engine: Engine) -> SystemUsage:
     summary="image prune plan",
     responses=errors(),
 )
-async def plan_images(engine: Engine, all: _All = False, until: _Until = "") -> PrunePlan:  # noqa: A002
+async def plan_images(engine: Engine, all: _All = False, filters: _Filters = None) -> PrunePlan:  # noqa: A002
     """Tell which images a prune would remove, and how much comes free by that."""
-    return await engine.space.plan_images(every=all, until=until)
+    return await engine.space.plan_images(every=all, filters=filters or ())
 
 
 @post(
@@ -54,11 +50,11 @@ async def plan_images(engine: Engine, all: _All = False, until: _Until = "") -> 
 async def prune_images(
     engine: Engine,
     all: _All = False,  # noqa: A002 - the documented name
-    until: _Until = "",
+    filters: _Filters = None,
     only: _Only = None,
 ) -> list[str]:
     """Remove all images that no container uses; their ids."""
-    return await engine.space.prune_images(every=all, until=until, only=_listed(only))
+    return await engine.space.prune_images(every=all, filters=filters or (), only=_listed(only))
 
 
 @get(
@@ -67,9 +63,9 @@ async def prune_images(
     summary="build prune plan",
     responses=errors(),
 )
-async def plan_cache(engine: Engine, all: _Every = False, until: _Until = "") -> PrunePlan:  # noqa: A002
+async def plan_cache(engine: Engine, all: _Every = False, filters: _Times = None) -> PrunePlan:  # noqa: A002
     """Tell what a prune of the build cache would remove, and how much comes free by that."""
-    return await engine.space.plan_cache(every=all, until=until)
+    return await engine.space.plan_cache(every=all, filters=filters or ())
 
 
 @post(
@@ -82,14 +78,14 @@ async def plan_cache(engine: Engine, all: _Every = False, until: _Until = "") ->
 async def prune_cache(
     engine: Engine,
     all: _Every = False,  # noqa: A002
-    until: _Until = "",
+    filters: _Times = None,
     only: _Only = None,
 ) -> list[str]:
     """Remove what builds left: snapshots that no image is, failed builds, unused mounts, contexts; their ids.
 
     Every image can still be used, and its last state be built on.
     """
-    return await engine.space.prune_cache(every=all, until=until, only=_listed(only))
+    return await engine.space.prune_cache(every=all, filters=filters or (), only=_listed(only))
 
 
 def _listed(ids: str | None) -> list[str] | None:

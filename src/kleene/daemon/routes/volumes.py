@@ -44,9 +44,11 @@ async def inspect(engine: Engine, volume_name: VolumeName) -> VolumeInspect:
     summary="volume prune",
     responses=errors(),
 )
-async def prune(engine: Engine) -> list[str]:
-    """Remove all volumes that no container mounts; their names."""
-    return await engine.volumes.prune()
+async def prune(
+    engine: Engine, filters: Annotated[list[str] | None, filters_of("prune")] = None
+) -> list[str]:
+    """Remove all volumes that no container mounts and that fit the filters; their names."""
+    return await engine.volumes.prune(filters or ())
 
 
 @delete(
