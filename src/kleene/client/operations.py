@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kleene.client.address import DEFAULT_HOST, Address, Query, parse_address, target
+from kleene.client.answers import Ids as Ids
+from kleene.client.answers import id_of
 from kleene.client.context_operations import Contexts as Contexts
 from kleene.client.failures import not_understood, request_failed
 from kleene.client.pruning import Builds as Builds
-from kleene.client.pruning import Ids as Ids
 from kleene.client.pruning import prune, unused
+from kleene.client.stored_files import StoredFiles as StoredFiles
 from kleene.client.transport import HttpConnection, Tls
-from kleene.errors import KleeneError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -65,7 +66,7 @@ class Containers:
     ) -> str:
         """Create a container from a ``ContainerConfig``; its id. ``note`` is told what there is to know."""
         made = self._request("POST", target("containers", "create"), config, meanwhile=meanwhile)
-        container = _id(made)
+        container = id_of(made)
         list(map(note, made.get("notes", ())))
         return container
 
@@ -81,16 +82,16 @@ class Containers:
     def remove(self, ref: str, *, force: bool = False) -> str:
         """Remove a stopped container, or with ``force`` any; its id."""
         query: dict[str, str | bool] = {"force": True} if force else {}
-        return _id(self._request("DELETE", target("containers", ref, query=query)))
+        return id_of(self._request("DELETE", target("containers", ref, query=query)))
 
     def stop(self, ref: str, *, timeout: float | None = None) -> str:
         """Stop a container, killing what is left after ``timeout`` seconds (``None``: as it says); its id."""
         query: dict[str, str | bool] = {} if timeout is None else {"timeout": f"{timeout:g}"}
-        return _id(self._request("POST", target("containers", ref, "stop", query=query)))
+        return id_of(self._request("POST", target("containers", ref, "stop", query=query)))
 
     def update(self, ref: str, config: Body) -> str:
         """Change what ``config`` (a ``ContainerConfig``) does not leave ``None``; the id."""
-        return _id(self._request("POST", target("containers", ref, "update"), config))
+        return id_of(self._request("POST", target("containers", ref, "update"), config))
 
     def change(self, ref: str, config: Body) -> Any:
         """The same; the ``IdResponse`` with what there is to know besides."""
@@ -107,7 +108,7 @@ class Containers:
     def kill(self, ref: str, signal: str = "SIGKILL") -> str:
         """Send all of its processes a signal; its id. Raises Conflict if it does not run."""
         query: dict[str, str | bool] = {"signal": signal}
-        return _id(self._request("POST", target("containers", ref, "kill", query=query)))
+        return id_of(self._request("POST", target("containers", ref, "kill", query=query)))
 
     def top(self, ref: str) -> Any:
         """Its processes. Raises Conflict if it does not run."""
@@ -127,7 +128,7 @@ class Containers:
 
     def commit(self, ref: str, config: Body) -> str:
         """Make an image of it, by a ``CommitConfig``; the image's id."""
-        return _id(self._request("POST", target("containers", ref, "commit"), config))
+        return id_of(self._request("POST", target("containers", ref, "commit"), config))
 
     def execs(self, ref: str) -> Any:
         """The execution instances that run in it, the oldest first."""
@@ -173,7 +174,7 @@ class Execs:
 
     def create(self, config: Body, *, meanwhile: Callable[[], None] | None = None) -> str:
         """Create an execution instance from an ``ExecConfig``; its id."""
-        return _id(self._request("POST", target("exec", "create"), config, meanwhile=meanwhile))
+        return id_of(self._request("POST", target("exec", "create"), config, meanwhile=meanwhile))
 
     def start(self, config: Body) -> Stream:
         """Start one, by an ``ExecStartConfig``; what it writes, and its end."""
@@ -182,7 +183,7 @@ class Execs:
     def stop(self, exec_id: str, *, force: bool = False, stop_container: bool = False) -> str:
         """Stop one (kill it with ``force``), or the whole container; its id."""
         query: dict[str, str | bool] = {"force_stop": force, "stop_container": stop_container}
-        return _id(self._request("POST", target("exec", exec_id, "stop", query=query)))
+        return id_of(self._request("POST", target("exec", exec_id, "stop", query=query)))
 
 
 class Images:
@@ -228,11 +229,13 @@ class Images:
 
     def tag(self, ref: str, nametag: str) -> str:
         """Give an image the name ``NAME[:TAG]``; its id."""
-        return _id(self._request("POST", target("images", ref, "tag", query={"nametag": nametag})))
+        return id_of(
+            self._request("POST", target("images", ref, "tag", query={"nametag": nametag}))
+        )
 
     def remove(self, ref: str) -> str:
         """Remove an image; its id."""
-        return _id(self._request("DELETE", target("images", ref)))
+        return id_of(self._request("DELETE", target("images", ref)))
 
     def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> Any:  # noqa: A002
         """What :meth:`prune` would remove, and the bytes that come free by it."""
@@ -264,7 +267,7 @@ class Networks:
 
     def create(self, config: Body) -> str:
         """Create a network from a ``NetworkConfig``; its id."""
-        return _id(self._request("POST", target("networks", "create"), config))
+        return id_of(self._request("POST", target("networks", "create"), config))
 
     def list(self, *, filters: Iterable[str] = ()) -> Any:
         """All networks, or those that ``KEY=VALUE`` filters fit."""
@@ -276,7 +279,7 @@ class Networks:
 
     def remove(self, ref: str) -> str:
         """Remove a network; its id."""
-        return _id(self._request("DELETE", target("networks", ref)))
+        return id_of(self._request("DELETE", target("networks", ref)))
 
     def prune(self, *, filters: Iterable[str] = ()) -> Ids:
         """Remove the networks without containers; of these, those that filters fit; their ids."""
@@ -300,7 +303,7 @@ class Volumes:
 
     def create(self, config: Body) -> str:
         """Create a volume from a ``VolumeConfig``; its name."""
-        return _id(self._request("POST", target("volumes", "create"), config))
+        return id_of(self._request("POST", target("volumes", "create"), config))
 
     def list(self, *, filters: Iterable[str] = ()) -> Any:
         """All volumes, or those that ``KEY=VALUE`` filters fit."""
@@ -312,7 +315,7 @@ class Volumes:
 
     def remove(self, name: str) -> str:
         """Remove a volume; its name."""
-        return _id(self._request("DELETE", target("volumes", name)))
+        return id_of(self._request("DELETE", target("volumes", name)))
 
     def prune(self, *, filters: Iterable[str] = ()) -> Ids:
         """Remove the volumes that are not mounted; of these, those that filters fit; their names."""
@@ -320,7 +323,7 @@ class Volumes:
 
     def update(self, name: str, config: Body) -> str:
         """Change a volume by a ``VolumeUpdate``; its name."""
-        return _id(self._request("POST", target("volumes", name, "update"), config))
+        return id_of(self._request("POST", target("volumes", name, "update"), config))
 
     def snapshots(self, name: str, *, filters: Iterable[str] = ()) -> Any:
         """The snapshots of a volume, or those that ``KEY=VALUE`` filters fit."""
@@ -329,21 +332,21 @@ class Volumes:
     def snapshot(self, name: str, snapshot: str = "") -> str:
         """Keep the present state of a volume; the snapshot's name."""
         body = {"name": snapshot}
-        return _id(self._request("POST", target("volumes", name, "snapshots"), body))
+        return id_of(self._request("POST", target("volumes", name, "snapshots"), body))
 
     def remove_snapshot(self, name: str, snapshot: str) -> str:
         """Remove a snapshot of a volume; its name."""
-        return _id(self._request("DELETE", target("volumes", name, "snapshots", snapshot)))
+        return id_of(self._request("DELETE", target("volumes", name, "snapshots", snapshot)))
 
     def restore(self, name: str, snapshot: str) -> str:
         """Make a volume what it was; its name. Raises Conflict if running containers mount it."""
         query: dict[str, str | bool] = {"snapshot": snapshot}
-        return _id(self._request("POST", target("volumes", name, "restore", query=query)))
+        return id_of(self._request("POST", target("volumes", name, "restore", query=query)))
 
     def clone(self, name: str, new: str, *, snapshot: str = "") -> str:
         """Make the volume ``new`` of the state of another, or of a snapshot of it; its name."""
         body = {"name": new, "snapshot": snapshot}
-        return _id(self._request("POST", target("volumes", name, "clone"), body))
+        return id_of(self._request("POST", target("volumes", name, "clone"), body))
 
     def read_archive(self, name: str, *, snapshot: str = "") -> Generator[bytes, None, None]:
         """What is in it, as a tar stream; it must be read to its end, or closed."""
@@ -353,34 +356,6 @@ class Volumes:
     def write_archive(self, name: str, chunks: Iterable[bytes]) -> None:
         """Fill a new or empty volume from a tar stream."""
         self._http.upload(target("volumes", name, "archive"), chunks)
-
-
-class StoredFiles:
-    """Operations on secrets or configs, which have names only.
-
-    Args:
-        path: ``secrets`` or ``configs``.
-    """
-
-    def __init__(self, request: Request, path: str) -> None:
-        self._request = request
-        self._path = path
-
-    def create(self, config: Body) -> str:
-        """Keep one, by a ``StoredFileConfig``; its name."""
-        return _id(self._request("POST", target(self._path, "create"), config))
-
-    def list(self, *, filters: Iterable[str] = ()) -> Any:
-        """All of them, or those that ``KEY=VALUE`` filters fit. Of secrets never the content."""
-        return self._request("GET", target(self._path, "list", query={"filter": filters}))
-
-    def inspect(self, name: str) -> Any:
-        """All that is told of one."""
-        return self._request("GET", target(self._path, name, "inspect"))
-
-    def remove(self, name: str) -> str:
-        """Remove one; its name. Raises Conflict if containers are given it."""
-        return _id(self._request("DELETE", target(self._path, name)))
 
 
 class JsonClient:
@@ -494,9 +469,3 @@ def _plain(value: object) -> Any:
     import msgspec
 
     return msgspec.to_builtins(value)
-
-
-def _id(answer: Any) -> str:
-    if isinstance(answer, dict) and isinstance(answer.get("id"), str):
-        return str(answer["id"])
-    raise KleeneError("the daemon's answer has no id", hint="do klee and kleened fit? klee version")

@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from kleene.client.address import Query, target
-from kleene.errors import KleeneError
+from kleene.client.answers import Ids, ids_of
 
 if TYPE_CHECKING:
     from kleene.client.operations import Request
-
-Ids = list[str]
 
 _IDS = 500
 
@@ -61,12 +59,3 @@ def prune(
 def unused(request: Request, kind: str, filters: Iterable[str]) -> Ids:
     """Prune all that is unused and fits; the ids of what went."""
     return ids_of(request("POST", target(kind, "prune", query={"filter": filters})))
-
-
-def ids_of(answer: Any) -> Ids:
-    """The ids that the daemon answered."""
-    if isinstance(answer, list):
-        return [str(i) for i in answer]
-    raise KleeneError(
-        "the daemon's answer is no list", hint="do klee and kleened fit? klee version"
-    )
