@@ -14,11 +14,10 @@ from typing import Any, NoReturn
 import click
 
 from kleene import __version__
-from kleene.cli.command import LazyGroup, Misused, OneOf, UsageError, nearest_of
+from kleene.cli.command import LazyGroup, OneOf, UsageError, nearest_of
 from kleene.cli.output import print_error, print_failure
 from kleene.cli.session import Session
 from kleene.cli.settings import THEMES
-from kleene.client.failures import ProcessNotStarted
 from kleene.errors import KleeneError
 
 INTERRUPTED = 130
@@ -129,9 +128,9 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except KleeneError as error:
+    except KleeneError as error:  # some of its kinds say with what status to end
         print_failure(error)
-        return error.exit_status if isinstance(error, ProcessNotStarted | Misused) else 1
+        return int(getattr(error, "exit_status", 1))
     return status if isinstance(status, int) else 0
 
 

@@ -28,12 +28,12 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings. Raises InvalidInput."""
+        """The settings. Raises UnusableSetting."""
         return load_settings(self._flags, os.environ)
 
     @cached_property
     def client(self) -> JsonClient:
-        """The client of the daemon. Raises InvalidInput for a host that cannot be understood."""
+        """The client of the daemon. Raises UnusableSetting for a host that cannot be understood."""
         from kleene.client.operations import JsonClient
         from kleene.client.transport import Tls
 

@@ -11,8 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from kleene.client.address import DEFAULT_HOST
-from kleene.errors import InvalidInput
+from kleene.client.address import DEFAULT_HOST, UnusableSetting
 
 THEMES = ("fancy", "simple")
 UPLOADS = ("auto", "always", "never")
@@ -49,7 +48,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         flags: values of the root command's options by name; ``None`` for those not given.
 
     Raises:
-        InvalidInput: the configuration file or a value in it, or an environment variable, is not valid.
+        UnusableSetting: the configuration file or a value in it, or an environment variable, is not valid.
     """
     path = _config_path(flags.get("config"), environ)
     values = _read_file(path) if path is not None else {}
@@ -77,18 +76,18 @@ def _read_file(path: str) -> dict[str, Any]:
             values = yaml.safe_load(file)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise InvalidInput(
+        raise UnusableSetting(
             f"cannot read the configuration file '{path}': {reason}",
             hint="name another: klee --config FILE",
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInput(
+        raise UnusableSetting(
             f"the configuration file '{path}' is not valid YAML", details=str(error)
         ) from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise InvalidInput(f"the configuration file '{path}' must hold lines 'NAME: VALUE'")
+        raise UnusableSetting(f"the configuration file '{path}' must hold lines 'NAME: VALUE'")
     _check_names(path, values)
     return {k: v for k, v in values.items() if v is not None}
 
@@ -100,7 +99,7 @@ def _check_names(path: str, values: Mapping[str, Any]) -> None:
 
             near = nearest(str(name), _ENVIRONMENT)
             meant = f"did you mean '{near}'? " if near else ""
-            raise InvalidInput(
+            raise UnusableSetting(
                 f"unknown parameter '{name}' in the configuration file '{path}'",
                 hint=f"{meant}known are: {', '.join(_ENVIRONMENT)}",
             )
@@ -111,13 +110,13 @@ def _checked(values: dict[str, Any]) -> Settings:
         if name == "tlsverify":
             values[name] = _boolean(value)
         elif not isinstance(value, str):
-            raise InvalidInput(f"the value of '{name}' must be text, not '{value}'")
+            raise UnusableSetting(f"the value of '{name}' must be text, not '{value}'")
     theme = values.get("theme", "fancy")
     if theme not in THEMES:
-        raise InvalidInput(f"unknown theme '{theme}'", hint=f"known are: {', '.join(THEMES)}")
+        raise UnusableSetting(f"unknown theme '{theme}'", hint=f"known are: {', '.join(THEMES)}")
     upload = values.get("upload", "auto")
     if upload not in UPLOADS:
-        raise InvalidInput(
+        raise UnusableSetting(
             f"the value of 'upload' must be one of {', '.join(UPLOADS)}, not '{upload}'"
         )
     return Settings(**values)
@@ -126,5 +125,5 @@ def _checked(values: dict[str, Any]) -> Settings:
 def _boolean(value: object) -> bool:
     word = str(value).lower()
     if word not in _TRUE + _FALSE:
-        raise InvalidInput(f"the value of 'tlsverify' must be true or false, not '{value}'")
+        raise UnusableSetting(f"the value of 'tlsverify' must be true or false, not '{value}'")
     return word in _TRUE

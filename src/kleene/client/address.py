@@ -18,6 +18,16 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _WANTED = "write http:///PATH for a unix socket, or http[s]://HOST[:PORT]"
 
 
+class UnusableSetting(InvalidInput):
+    """What says where the daemon is, or how it is reached, cannot be used.
+
+    Attributes:
+        exit_status: of a program that was told so by its command line or environment.
+    """
+
+    exit_status = 2
+
+
 class Address(NamedTuple):
     """A socket of a daemon.
 
@@ -43,13 +53,13 @@ def parse_address(text: str) -> Address:
     """Read the address of a daemon.
 
     Raises:
-        InvalidInput: the scheme is unknown, or there is no path, host or valid port.
+        UnusableSetting: the scheme is unknown, or there is no path, host or valid port.
     """
     if text.startswith("/"):
         return Address(text, tls=False, path=text)
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in _PORTS:
-        raise InvalidInput(f"host '{text}' has no known scheme", hint=_WANTED)
+        raise UnusableSetting(f"host '{text}' has no known scheme", hint=_WANTED)
     if rest.startswith("/"):
         return Address(text, scheme == "https", path=rest)
     host, port = _host_and_port(text, rest.rstrip("/"))
@@ -60,14 +70,16 @@ def _host_and_port(text: str, rest: str) -> tuple[str, int | None]:
     if rest.startswith("["):
         host, closed, port = rest[1:].partition("]")
         if not closed or (port and not port.startswith(":")):
-            raise InvalidInput(f"host '{text}' has no valid IPv6 address", hint=_WANTED)
+            raise UnusableSetting(f"host '{text}' has no valid IPv6 address", hint=_WANTED)
         port = port[1:]
     else:
         host, _, port = rest.partition(":")
     if not host or not host.isascii() or any(c in host for c in "/?#@ "):
-        raise InvalidInput(f"host '{text}' names no host", hint=_WANTED)
+        raise UnusableSetting(f"host '{text}' names no host", hint=_WANTED)
     if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise InvalidInput(f"host '{text}' has no valid port", hint="a port is a number to 65535")
+        raise UnusableSetting(
+            f"host '{text}' has no valid port", hint="a port is a number to 65535"
+        )
     return host, int(port) if port else None
 
 

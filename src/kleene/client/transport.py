@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kleene import __version__
 from kleene.client import http1
-from kleene.client.address import Address
+from kleene.client.address import Address, UnusableSetting
 from kleene.client.failures import (
     cannot_connect,
     connection_lost,
     not_understood,
     request_failed,
 )
-from kleene.errors import InvalidInput
 from kleene.schemas.versions import API_VERSION, HEADER
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def connect(address: Address, tls: Tls) -> socket.socket:
 
     Raises:
         DaemonUnreachable: nobody listens, access is denied, the name is unknown, TLS failed.
-        InvalidInput: a TLS file cannot be used.
+        UnusableSetting: a TLS file cannot be used.
     """
     context = tls_context(tls) if address.tls else None
     try:
@@ -93,11 +92,11 @@ def _open_socket(address: Address) -> socket.socket:
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
-    """What ``tls`` says, loaded. Raises InvalidInput if a file cannot be used."""
+    """What ``tls`` says, loaded. Raises UnusableSetting if a file cannot be used."""
     import ssl
 
     if tls.key is not None and tls.cert is None:
-        raise InvalidInput("--tlskey needs --tlscert", hint="name the certificate of the key")
+        raise UnusableSetting("--tlskey needs --tlscert", hint="name the certificate of the key")
     try:
         context = ssl.create_default_context(cafile=tls.cacert)
         if tls.cert is not None:
@@ -105,7 +104,7 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     except OSError as error:
         named = ", ".join(f"'{f}'" for f in (tls.cacert, tls.cert, tls.key) if f)
         reason = error.strerror or str(error)
-        raise InvalidInput(
+        raise UnusableSetting(
             f"cannot load the TLS files {named}: {reason.lower()}",
             hint="they must be PEM files that you may read",
         ) from error

@@ -140,6 +140,12 @@ def test_details_stand_between_message_and_hint(daemon: ScriptedDaemon, klee: Kl
         (["image", "create", "fetch-auto", "x"], "takes no SOURCE", None),
         (["network", "create", "-t", "custom", "n"], "needs --interface", None),
         (["container", "update", "c"], "nothing to change", "klee container update --help"),
+        (["-H", "tcp://x", "lsc"], "host 'tcp://x' has no known scheme", "write http:///PATH"),
+        (["-H", "http://x:99999", "lsc"], "has no valid port", "a port is a number"),
+        (["-H", "https://x", "--tlskey", "k", "lsc"], "--tlskey needs --tlscert", "name the"),
+        (["-H", "https://x", "--tlscacert", "/none", "lsc"], "cannot load the TLS files", "they"),
+        (["--config", "/none", "lsc"], "cannot read the configuration file", "name another"),
+        (["network", "prune", "--filter", "name=x"], "has an unknown key", "one of: label, label!"),
     ],
 )
 def test_usage_errors_exit_2_with_a_hint(
@@ -150,6 +156,14 @@ def test_usage_errors_exit_2_with_a_hint(
     assert done.err.startswith("klee: ")
     assert message in done.err
     assert f"hint: {hint or 'klee'}" in done.err
+
+
+def test_a_bad_variable_is_a_usage_error(klee: Klee, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("TLS_VERIFY", "maybe"), ("THEME", "pink"), ("UPLOAD", "perhaps")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"KLEE_{name}", value)
+            done = klee("lsc")
+            assert (done.status, value in done.err) == (2, True), done.err
 
 
 def test_bad_mount_or_port_fails_before_the_daemon_is_asked(
