@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,7 +20,7 @@ class Ignore:
     """
 
     source: str = ""
-    rules: tuple[tuple[re.Pattern[str], bool], ...] = ()
+    rules: tuple[tuple[patterns.Matcher, bool], ...] = ()
 
     @classmethod
     def parse(cls, text: str, source: str) -> Self:
@@ -55,7 +54,7 @@ class Ignore:
         return False
 
 
-def _rule(pattern: str) -> list[tuple[re.Pattern[str], bool]]:
+def _rule(pattern: str) -> list[tuple[patterns.Matcher, bool]]:
     excluded = not pattern.startswith("!")
     written = pattern.removeprefix("!").strip()
     if not written:

@@ -2,7 +2,8 @@
 
 In a component, ``*`` stands for any characters, ``?`` for one, ``[a-z]`` and ``[^a-z]`` for one of a class,
 ``\\`` takes the meaning from the next character (the rules of Go's ``path/filepath.Match``, which Docker
-names as its own). In ``.dockerignore`` a component ``**`` stands for any number of components.
+names as its own). In ``.dockerignore`` a component ``**`` stands for any number of components; beside other
+characters, ``**`` stands for nothing, or for anything that ends with a ``/``.
 
 The expressions never backtrack over more than one ``*``: a pattern made to hang the daemon cannot.
 """
@@ -10,7 +11,10 @@ The expressions never backtrack over more than one ``*``: a pattern made to hang
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Protocol
 
+from kleene.contexts.automaton import Automaton, Exactly, Gap, Rest, Star, Test, Token
 from kleene.errors import InvalidInput
 
 _COMPONENTS = r"(?:[^/]*/)*?"
@@ -30,7 +34,15 @@ def component(pattern: str) -> re.Pattern[str]:
     return re.compile(_component(pattern), re.DOTALL)
 
 
-def ignore(pattern: str) -> re.Pattern[str]:
+class Matcher(Protocol):
+    """A pattern, ready to match."""
+
+    def match(self, path: str, /) -> object:
+        """Something true if the path, or a directory that it lies in, is meant."""
+        ...
+
+
+def ignore(pattern: str) -> Matcher:
     """What a clean relative path must match to be meant by a line of ``.dockerignore``.
 
     A pattern that matches a directory means all that is in it. As in moby's ``patternmatcher``, ``**.log``
@@ -44,6 +56,8 @@ def ignore(pattern: str) -> re.Pattern[str]:
         if not is_pattern(rest):
             return re.compile(rf".*?{re.escape(rest)}(?=/|\Z)", re.DOTALL)
         pattern = f"**/{rest}"
+    if any("**" in name and name != "**" for name in pattern.split("/")):
+        return Automaton(tuple(_tokens(pattern)))
     first, *others = _segments(pattern)
     expression = first
     if others:
@@ -52,6 +66,24 @@ def ignore(pattern: str) -> re.Pattern[str]:
         expression += "".join(f"(?>{_COMPONENTS}{segment}/)" for segment in middle if segment)
         expression += f"{_COMPONENTS}{last}" if last else ".+"
     return re.compile(rf"{expression}(?:/.*)?\Z", re.DOTALL)
+
+
+def _tokens(pattern: str) -> Iterator[Token]:
+    at = 0
+    while at < len(pattern):
+        if pattern.startswith("**", at):
+            at += 3 if pattern.startswith("**/", at) else 2
+            yield Gap() if at < len(pattern) else Rest()
+        elif pattern[at] == "*":
+            at += 1
+            yield Star()
+        else:
+            expression, at = _one(pattern, at)
+            yield Exactly(_passes(re.compile(expression, re.DOTALL)))
+
+
+def _passes(expression: re.Pattern[str]) -> Test:
+    return lambda character: expression.match(character) is not None
 
 
 def _segments(pattern: str) -> list[str]:
@@ -78,19 +110,23 @@ def _between_stars(pattern: str) -> list[str]:
     parts = [""]
     at = 0
     while at < len(pattern):
-        character = pattern[at]
-        at += 1
-        if character == "*":
+        if pattern[at] == "*":
             parts.append("")
-        elif character == "?":
-            parts[-1] += "[^/]"
-        elif character == "[":
-            expression, at = _class(pattern, at)
-            parts[-1] += expression
+            at += 1
         else:
-            literal, at = _literal(pattern, at - 1)
-            parts[-1] += re.escape(literal)
+            expression, at = _one(pattern, at)
+            parts[-1] += expression
     return parts
+
+
+def _one(pattern: str, at: int) -> tuple[str, int]:
+    """The expression for one character, and where what says so ends."""
+    if pattern[at] == "?":
+        return "[^/]", at + 1
+    if pattern[at] == "[":
+        return _class(pattern, at + 1)
+    literal, at = _literal(pattern, at)
+    return re.escape(literal), at
 
 
 def _class(pattern: str, at: int) -> tuple[str, int]:

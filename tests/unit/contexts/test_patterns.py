@@ -90,7 +90,14 @@ def test_malformed_line_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["*a" * 60 + "*b", "**/" + "*a" * 60 + "*b/**/c", "**/a/" * 40 + "b"]
+    "pattern",
+    [
+        "*a" * 60 + "*b",
+        "**/" + "*a" * 60 + "*b/**/c",
+        "**/a/" * 40 + "b",
+        "x" * 300 + "**b",
+        "a**" + "*a" * 60 + "**b",
+    ],
 )
 def test_patterns_made_to_hang_do_not(pattern: str) -> None:
     started = time.monotonic()
@@ -110,6 +117,30 @@ def test_patterns_made_to_hang_do_not(pattern: str) -> None:
         ("../a", "a", False),
         ("/../a", "a", True),
         ("./a/", "a/b", True),
+        ("a**/*.txt", "a/b/c.txt", True),
+        ("a**/*.txt", "a/c.txt", True),
+        ("a**/*.txt", "ab/c.txt", True),
+        ("a**/*.txt", "ax.txt", True),
+        ("a**/*.txt", "b/a/c.txt", False),
+        ("a**/*.txt", "a/c.md", False),
+        ("a**b", "ab", True),
+        ("a**b", "ax/y/b", True),
+        ("a**b", "axb", False),
+        ("a**b", "ab/below", True),
+        ("a**", "ab/c", True),
+        ("a**", "a", True),
+        ("a**", "ba", False),
+        ("d/a**", "d/ax", True),
+        ("d/***", "d/x/y", True),
+        ("d/***", "d", False),
+        ("[ab]**/?", "bc/d", True),
+        ("\\*a**c", "*ab/c", True),
+        ("x/**y/z", "x/q/y/z", True),
+        ("x/**y/z", "x/qy/z", False),
+        ("**/a**/b", "x/ay/b", True),
+        ("a*b**c", "axbxb/c", True),
+        ("a*b**c", "axbxbc", True),
+        ("a*b**c", "axbxc", False),
     ],
 )
 def test_lines_mean_what_dockers_do(line: str, path: str, excluded: bool) -> None:
