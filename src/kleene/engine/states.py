@@ -1,6 +1,7 @@
 """The states of containers: what changed in one since its image, and images made of one.
 
 Both look at a snapshot of this moment, so that a container can go on running. It goes with the operation.
+What was only made to mount the daemon's own files on is no change of the container's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kleene.engine import lookup, making
 from kleene.engine.core import Core
 from kleene.engine.frozen import frozen
 from kleene.errors import NotFound
+from kleene.host import inroot
 from kleene.metadata.containers import ContainerRecord
 from kleene.metadata.images import ImageRecord, InstructionRecord, SnapshotRecord
 from kleene.schemas.containers import CommitConfig, FileChange
@@ -25,6 +27,8 @@ from kleene.schemas.images import ImageSettings
 from kleene.storage.driver import Snapshot
 
 _LONGEST_MESSAGE = 500
+_OF_RUNTIME = ("/dev", "/proc", "/sys")
+"""Where the runtime mounts something in every container: it makes these where an image has them not."""
 
 
 class States:
@@ -45,20 +49,22 @@ class States:
         if origin is None:
             raise NotFound(f"the image of container '{record.name}' does not exist any more")
         before = Snapshot(origin.dataset, origin.id)
-        async with self._frozen(record) as present:
+        async with self._frozen(record) as (present, mountpoints):
             found = [
                 FileChange(change.kind, f"/{change.path}" if change.path != "." else "/")
                 async for change in self._storage.diff(before, present)
             ]
+        found = _without(found, {*_OF_RUNTIME, *mountpoints})
         return sorted(found, key=lambda change: change.path)
 
     @contextlib.asynccontextmanager
-    async def _frozen(self, record: ContainerRecord) -> AsyncIterator[Snapshot]:
-        """A container's present state."""
+    async def _frozen(self, record: ContainerRecord) -> AsyncIterator[tuple[Snapshot, list[str]]]:
+        """A container's present state, and what of it was only made to mount something on."""
         async with contextlib.AsyncExitStack() as stack:
             async with self._core.locks.hold(f"container/{record.id}"):
                 present = await stack.enter_async_context(frozen(self._core, record.dataset))
-            yield present
+                mountpoints = self._core.platform.runtime.mountpoints(record.id)
+            yield present, mountpoints
 
     async def commit(self, reference: str, config: CommitConfig) -> str:
         """Make an image of a container's files; its id. Volumes are not part of it.
@@ -73,8 +79,12 @@ class States:
             parent = f"{record.image_id}@{record.snapshot}"
             image = making.begin(self._core, parent=parent, base=record.snapshot)
             undo.push_async_callback(making.destroy, self._core, image)
-            async with self._frozen(record) as present:
+            async with self._frozen(record) as (present, mountpoints):
                 await self._storage.clone(present, image.dataset)
+            root = self._storage.mountpoint(image.dataset)
+            for path in reversed(mountpoints):
+                with contextlib.suppress(OSError):
+                    inroot.remove_empty(root, path)
             snapshot = SnapshotRecord(names.new_id(), image.id, None)
             await self._storage.snapshot(Snapshot(image.dataset, snapshot.id))
             self._core.images.snapshots.insert(snapshot)
@@ -120,3 +130,10 @@ class States:
         for position, text in enumerate(texts):
             taken = None if position else snapshot
             self._core.images.add_instruction(InstructionRecord(image.id, position, text, taken))
+
+
+def _without(changes: list[FileChange], mountpoints: set[str]) -> list[FileChange]:
+    """The changes, without mount points that were added, unless something else is below them."""
+    made = [c for c in changes if c.kind == "added" and c.path in mountpoints]
+    own = [c for c in changes if c.kind != "added" or c.path not in mountpoints]
+    return own + [m for m in made if any(c.path.startswith(f"{m.path}/") for c in own)]

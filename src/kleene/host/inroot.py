@@ -213,6 +213,26 @@ def remove_file(root: Root, path: str) -> None:
         os.close(directory)
 
 
+def remove_empty(root: Path, path: str) -> None:
+    """Remove what is at ``path`` if it is a directory or a regular file without anything in it.
+
+    Raises:
+        OSError: there is nothing, or a directory is not empty.
+    """
+    fd = open_in_root(root, path, O_PATH)
+    try:
+        status = os.fstat(fd)
+        where = Path(f"/proc/self/fd/{fd}").readlink()
+    finally:
+        os.close(fd)
+    if not where.is_relative_to(root.resolve()):
+        return
+    if stat_module.S_ISDIR(status.st_mode):
+        where.rmdir()
+    elif stat_module.S_ISREG(status.st_mode) and status.st_size == 0:
+        where.unlink()
+
+
 def remove_at(directory: int, name: str) -> None:
     """Remove what has this name in an open directory: a directory with all in it. No link is followed.
 

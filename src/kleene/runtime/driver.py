@@ -400,6 +400,11 @@ class RuntimeDriver(Protocol):
         """Process id of the init on the host; ``None`` if the container is not up."""
         ...
 
+    def mountpoints(self, container: str) -> list[str]:
+        """What was made in a container's root to mount files of the daemon on, as absolute paths, parents
+        first: it is empty there, and goes when the container goes down."""
+        ...
+
     async def delete(self, container: str) -> None:
         """Kill what runs and remove the container with the state of its instances, logs left out.
         Containers that are not there are passed over."""

@@ -151,19 +151,4 @@ def remove_mountpoints(rootfs: Path, made: Sequence[str]) -> None:
     """Remove what :func:`make_mountpoints` made, as far as it is still empty."""
     for path in reversed(made):
         with contextlib.suppress(OSError):
-            _remove_empty(rootfs, path)
-
-
-def _remove_empty(rootfs: Path, path: str) -> None:
-    fd = inroot.open_in_root(rootfs, path, inroot.O_PATH)
-    try:
-        status = os.fstat(fd)
-        where = Path(f"/proc/self/fd/{fd}").readlink()
-    finally:
-        os.close(fd)
-    if not where.is_relative_to(rootfs.resolve()):
-        return
-    if stat.S_ISDIR(status.st_mode):
-        where.rmdir()
-    elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        where.unlink()
+            inroot.remove_empty(rootfs, path)

@@ -164,6 +164,10 @@ class OciDriver:
         record = self._record(container)
         return record.pid if record else None
 
+    def mountpoints(self, container: str) -> list[str]:
+        record = self._state.record(container)
+        return [*record.made] if record else []
+
     async def containers(self) -> list[str]:
         return sorted(self._state.known() | self._groups.containers())
 
