@@ -5,6 +5,7 @@ Pure. Decides what pruning may take, and what of the storage goes with it.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,12 +52,13 @@ NOTHING = Going()
 
 @dataclass(frozen=True)
 class Holdings:
-    """All images, snapshots and instructions, and which images containers were made from."""
+    """All images, snapshots and instructions, and which images and snapshots containers were made from."""
 
     images: dict[str, ImageRecord]
     states: dict[str, State]
     references: list[Reference]
     used_images: frozenset[str]
+    used_states: frozenset[str]
 
     def is_named(self, image: str) -> bool:
         """Whether it is an image that somebody gave a name and that is whole."""
@@ -76,8 +78,10 @@ class Holdings:
 
     @cached_property
     def busy(self) -> set[str]:
-        """The snapshots that must stay: they are what an image is, or a build works with them now."""
-        kept = {r.snapshot for r in self.images.values() if r.state != "removed" and r.snapshot}
+        """The snapshots that must stay: they are what an image is or a container was, or a build has them."""
+        kept = self.used_states | {
+            r.snapshot for r in self.images.values() if r.state != "removed" and r.snapshot
+        }
         for reference in self.references:
             if self.images[reference.image].state == "making":
                 kept |= {s for s in (reference.snapshot, reference.before) if s}
@@ -109,32 +113,72 @@ class Holdings:
         return [state for state in free if state.id not in named]
 
     def parts(self, going: Going) -> list[Part]:
-        """What is destroyed on disk when these go, and the removed images that only they kept."""
+        """What is destroyed on disk when these go, and the removed images that only they kept.
+
+        At the cost of what they refer to: there may be tens of thousands of them to ask for.
+        """
         destroyed = self._unreferenced(going)
+        gone = {s for image in destroyed for s in self._lying_in[image]}
+        gone |= going.snapshots & self.states.keys()
         return [
             *(f"image/{image}" for image in sorted(destroyed)),
-            *(
-                Snapshot(f"image/{state.image}", state.id)
-                for state in self.states.values()
-                if state.image in destroyed or state.id in going.snapshots
-            ),
+            *(Snapshot(f"image/{self.states[s].image}", s) for s in sorted(gone)),
         ]
 
     def _unreferenced(self, going: Going) -> set[str]:
         """The images whose datasets go: as :meth:`ImageStore.unreferenced`, once ``going`` is carried out."""
-        hidden = {
-            record.id
-            for record in self.images.values()
-            if record.state == "removed" or record.id in going.images
-        }
-        needed: set[str | None] = set()
+        touched = going.snapshots.union(*(self._used_by[image] for image in going.images))
+        lost = Counter(
+            self.states[s].image
+            for s in touched & self.states.keys()
+            if (users := self._users.get(s)) and (s in going.snapshots or users <= going.images)
+        )
+        hidden = self._removed | going.images
+        candidates = self._unused_removed | going.images | (lost.keys() & hidden)
+        return {image for image in candidates if self._needed[image] == lost[image]}
+
+    @cached_property
+    def _removed(self) -> frozenset[str]:
+        return frozenset(r.id for r in self.images.values() if r.state == "removed")
+
+    @cached_property
+    def _users(self) -> defaultdict[str, set[str]]:
+        """For each snapshot, the images that refer to it."""
+        users: defaultdict[str, set[str]] = defaultdict(set)
         for reference in self.references:
-            if reference.image not in going.images:
-                needed |= {reference.snapshot, reference.before}
-        needed |= {r.snapshot for r in self.images.values() if r.id not in hidden}
-        needed -= going.snapshots
-        kept = {self.states[s].image for s in needed if s is not None and s in self.states}
-        return hidden - kept
+            for snapshot in filter(None, (reference.snapshot, reference.before)):
+                users[snapshot].add(reference.image)
+        for record in self.images.values():
+            if record.snapshot and record.id not in self._removed:
+                users[record.snapshot].add(record.id)
+        return users
+
+    @cached_property
+    def _used_by(self) -> defaultdict[str, set[str]]:
+        """For each image, the snapshots that it refers to."""
+        used: defaultdict[str, set[str]] = defaultdict(set)
+        for snapshot, images in self._users.items():
+            for image in images:
+                used[image].add(snapshot)
+        return used
+
+    @cached_property
+    def _lying_in(self) -> defaultdict[str, list[str]]:
+        """For each image, the snapshots of its dataset."""
+        lying: defaultdict[str, list[str]] = defaultdict(list)
+        for state in self.states.values():
+            lying[state.image].append(state.id)
+        return lying
+
+    @cached_property
+    def _needed(self) -> Counter[str]:
+        """For each image, how many snapshots of its dataset something refers to."""
+        return Counter(s.image for s in self.states.values() if self._users.get(s.id))
+
+    @cached_property
+    def _unused_removed(self) -> frozenset[str]:
+        """The removed images that nothing keeps."""
+        return frozenset(image for image in self._removed if not self._needed[image])
 
 
 def names_of(record: ImageRecord) -> str:

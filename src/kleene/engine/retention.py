@@ -45,10 +45,15 @@ class Retention:
         entries = sorted(found, key=lambda e: e.shown.used)
         surplus = self._too_old_or_many(entries)
         surplus = max(surplus, await self._too_large(held, entries, surplus))
-        gone = await self._space.discard(entries[:surplus]) if surplus else []
+        gone = await self._space.discard(self._still(entries[:surplus])) if surplus else []
         if gone:
             log.info("retention: removed %d leftovers of builds", len(gone))
         return gone
+
+    def _still(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those that are leftovers still: a build or a container may have taken one meanwhile."""
+        now = {e.shown.id for e in leftovers(self._space.holdings(), self._space.mounts())}
+        return [entry for entry in entries if entry.shown.id in now]
 
     def _too_old_or_many(self, entries: Sequence[Entry]) -> int:
         """How many of the least used are beyond the limits of age and count."""

@@ -61,11 +61,13 @@ class Space:
 
     def holdings(self) -> Holdings:
         """What refers to what, now."""
+        present = self._core.containers.present()
         return Holdings(
             images={record.id: record for record in self._core.images.images.where()},
             states={row[0]: State(*row) for row in self._store.states()},
             references=[Reference(*row) for row in self._store.references()],
-            used_images=frozenset(c.image_id for c in self._core.containers.present()),
+            used_images=frozenset(c.image_id for c in present),
+            used_states=frozenset(c.snapshot for c in present),
         )
 
     # --- What there is

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from kleene.engine.holdings import Going, Holdings, Reference, State
 from kleene.metadata.images import ImageRecord
 from kleene.storage.driver import Part, Snapshot
@@ -31,8 +34,10 @@ def image(
     )
 
 
-def holdings(images: list[ImageRecord], states: str, steps: str, *, used: str = "") -> Holdings:
-    """``states``: ``SNAPSHOT@IMAGE``; ``steps``: ``IMAGE:BEFORE>AFTER``."""
+def holdings(
+    images: list[ImageRecord], states: str, steps: str, *, used: str = "", entered: str = ""
+) -> Holdings:
+    """``states``: ``SNAPSHOT@IMAGE``; ``steps``: ``IMAGE:BEFORE>AFTER``; ``entered``: by containers."""
     references = []
     for number, step in enumerate(steps.split(), 1):
         owner, _, change = step.partition(":")
@@ -44,6 +49,7 @@ def holdings(images: list[ImageRecord], states: str, steps: str, *, used: str = 
         {state.id: state for state in found},
         references,
         frozenset(used.split()),
+        frozenset(entered.split()),
     )
 
 
@@ -79,8 +85,8 @@ def test_a_stage_goes_with_the_image_that_it_was_made_for() -> None:
     expected: list[Part] = [
         "image/stage",
         "image/web",
-        *(Snapshot("image/web", s) for s in ("w1", "w2")),
         Snapshot("image/stage", "s1"),
+        *(Snapshot("image/web", s) for s in ("w1", "w2")),
     ]
     assert BUILT.parts(Going(images=frozenset(["web"]))) == expected
 
@@ -106,3 +112,41 @@ def test_leftovers_are_images_without_a_name_and_failed_builds_that_nobody_uses(
         used="u",
     )
     assert [record.id for record in held.leftovers] == ["a", "f"]
+
+
+def test_what_a_container_was_made_from_stays_even_if_it_is_a_step() -> None:
+    held = holdings([BASE, image("web", "w2")], "w1@web w2@web", "web:b>w1 web:w1>w2", entered="w1")
+    assert held.cache(every=True) == []
+
+
+def _simply(held: Holdings, going: Going) -> set[Part]:
+    """:meth:`Holdings.parts` by its definition."""
+    hidden = {r.id for r in held.images.values() if r.state == "removed"} | going.images
+    used = {r.snapshot for r in held.images.values() if r.id not in hidden}
+    for step in held.references:
+        if step.image not in going.images:
+            used |= {step.snapshot, step.before}
+    kept = {s.image for s in held.states.values() if s.id in used - going.snapshots}
+    gone = {s for s in held.states.values() if s.image in hidden - kept or s.id in going.snapshots}
+    return {
+        *(f"image/{i}" for i in hidden - kept),
+        *(Snapshot(f"image/{s.image}", s.id) for s in gone),
+    }
+
+
+@given(st.data())
+def test_what_goes_is_found_without_looking_at_everything(data: st.DataObject) -> None:
+    ids, some = [f"i{n}" for n in range(4)], st.sampled_from
+    states = [f"s{n}@{data.draw(some(ids))}" for n in range(6)]
+    snapshots = [state.partition("@")[0] for state in states]
+    images = [
+        image(i, data.draw(some([*snapshots, None])), state=data.draw(some(["ready", "removed"])))
+        for i in ids
+    ]
+    steps = data.draw(st.lists(st.tuples(some(ids), some(snapshots), some(snapshots)), max_size=8))
+    held = holdings(images, " ".join(states), " ".join(f"{i}:{a}>{b}" for i, a, b in steps))
+    for _ in range(3):
+        going = Going(
+            frozenset(data.draw(st.sets(some(ids)))), frozenset(data.draw(st.sets(some(snapshots))))
+        )
+        assert set(held.parts(going)) == _simply(held, going)

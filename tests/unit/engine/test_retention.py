@@ -28,7 +28,7 @@ class FakeSpace:
         self.caches: list[Entry] = []
 
     def holdings(self) -> Holdings:
-        return Holdings({}, dict(self.states), [], frozenset())
+        return Holdings({}, dict(self.states), [], frozenset(), frozenset())
 
     async def measure(self, groups: Sequence[Sequence[Part]]) -> list[Usage]:
         return [Usage(10 * len(group), 0) for group in groups]
@@ -85,3 +85,17 @@ async def test_unused_cache_mounts_count_and_go_by_their_last_use(
     limits = Limits(age=None, size=95, count=None)
     gone = await Retention(cast(Space, cast(Any, space)), limits).enforce()
     assert gone == ["old", "s0", "s1"]
+
+
+async def test_what_a_build_took_while_leftovers_were_measured_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Busy(FakeSpace):
+        async def measure(self, groups: Sequence[Sequence[Part]]) -> list[Usage]:
+            self.states.pop("s1", None)
+            return await super().measure(groups)
+
+    now = 1_800_000_000.0
+    monkeypatch.setattr("kleene.engine.retention.time.time", lambda: now)
+    space = cast(Space, cast(Any, Busy(now)))
+    assert await Retention(space, Limits(age=None, size=70, count=None)).enforce() == ["s0", "s2"]
