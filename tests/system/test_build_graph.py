@@ -169,7 +169,9 @@ def test_a_build_goes_on_from_a_container_that_was_fixed(
     assert build(BROKEN, tag="bad", check=False).status == 1
     container = daemon.klee("create", "bad:failed").id
     daemon.klee("exec", "-q", container, "touch", "/fixed")
-    told = steps(build(BROKEN, "--resume", container))
+    resumed = build(BROKEN, "--resume", container, "--explain")
+    assert "--> not cached: nothing was built from this state before" in resumed.stdout
+    told = steps(resumed)
     assert told[-1] == "RUN echo $who >>/srv/half"
     assert run("cat", "/srv/half") == "half\nme\n"
     assert run("ls", "/fixed") == "/fixed\n"
@@ -197,6 +199,13 @@ def test_a_build_goes_on_from_a_container_that_was_fixed(
     assert "/srv/half" not in run("ls", "/srv", image="bad:failed")
     told = steps(build(again, "--resume", half))
     assert told[-2:] == again.splitlines()[4:]  # taken, and not from the cache
+    # The state that a container was made from is no leftover. What else is gone is built again.
+    container = daemon.klee("create", half).id
+    daemon.klee("build", "prune", "--all", "--force")
+    assert daemon.klee("diff", container).stdout == ""
+    assert steps(build(again, "--resume", half))[-2:] == again.splitlines()[4:]
+    assert build(BROKEN, "--resume", "bad:failed", check=False).status == 1
+    daemon.klee("rmc", container)
     daemon.klee("rmi", "bad:failed")
     absent = build(BROKEN, "--resume", "absent", check=False)
     assert "no such image: 'absent:latest'" in absent.stderr

@@ -39,12 +39,14 @@ class Resumption:
     Attributes:
         name: what the user calls it.
         records: its steps.
+        present: those of their snapshots that were not pruned.
         snapshot: the state to go on from, if the user named one; ``""`` is the last good one of each stage.
         container: id of a container that was cloned from that state and has the files to go on with.
     """
 
     name: str
     records: tuple[InstructionRecord, ...] = field(repr=False)
+    present: frozenset[str] = field(repr=False)
     snapshot: str = ""
     container: str = ""
 
@@ -60,7 +62,7 @@ class Resumption:
         count = self._steps_before(records)
         if count is not None:
             return self._named(good, records, count)
-        while good and good[-1].snapshot_id is None:
+        while good and good[-1].snapshot_id not in self.present:
             good.pop()
         if not good:
             return None

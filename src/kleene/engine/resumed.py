@@ -31,7 +31,15 @@ def find(core: Core, name: str) -> Resumption:
             f"image '{name}' was not built from a Dockerfile",
             hint="resume a build that failed: klee lsi shows it as NAME:failed",
         )
-    return Resumption(name, records, snapshot, container.id if container else "")
+    present = core.images.present({record.snapshot_id or "" for record in records} | {snapshot})
+    if snapshot and snapshot not in present:
+        raise NotFound(
+            f"the state that container '{name}' was made from was pruned",
+            hint="build without --resume",
+        )
+    return Resumption(
+        name, records, frozenset(present), snapshot, container.id if container else ""
+    )
 
 
 def _container(core: Core, name: str) -> ContainerRecord | None:
