@@ -396,6 +396,23 @@ def test_every_miss_is_explained(build: Build, context: Path) -> None:
     (context / "file").chmod(0o600)
     assert reasons()[0] == "--> not cached: the files changed: 'file' (mode)"
     assert reasons("--no-cache") == ["--> not cached: the cache was not asked"] * 3
+    (context / "file").write_text("1")
+    (context / "file").chmod(0o644)
+    # What was used last is what is compared with, not what was made last.
+    assert "cached: it was made" in reasons()[0]
+    (context / "file").write_text("3")
+    (context / "file").chmod(0o644)
+    assert reasons()[0] == "--> not cached: the files changed: 'file' (content)"
+
+
+def test_the_image_or_the_stage_that_changed_is_named(build: Build) -> None:
+    text = "FROM tiny AS first\nRUN echo {}\nFROM first\nRUN true\n"
+    build(text.format(1), tag="below")
+    build("FROM below\nRUN true\n")
+    other = build(text.format(2), "--explain", tag="below").stdout
+    assert "not cached: nothing was built from stage 'first' as it is now" in other
+    above = build("FROM below\nRUN true\n", "--explain").stdout
+    assert "not cached: nothing was built from image 'below' as it is now" in above
 
 
 def test_files_of_stages_and_images_that_changed_are_named(build: Build) -> None:

@@ -18,6 +18,7 @@ NO_CACHE_FOR_STAGE = "the cache was not asked for this stage"
 FRESH = "what it starts from was made without asking the cache"
 FOLLOWS = "a step before it was not in the cache"
 GONE = "it was built before, and its snapshot has been removed since"
+AT_ONCE = "another build made it at the same time"
 RESUMED = "taken over from the build that is resumed"
 NEW = "nothing was built from this state before"
 
@@ -81,6 +82,11 @@ def nearest_of(
     return min(enumerate(differences), key=lambda found: len(found[1]))
 
 
+def new_from(start: str) -> str:
+    """Why nothing follows the state that a stage starts from: ``image 'tiny:latest'``, ``stage 'base'``."""
+    return f"nothing was built from {start} as it is now"
+
+
 def miss(nearest: Sequence[str], files: str = "") -> str:
     """Why a state is not in the cache.
 
@@ -88,6 +94,8 @@ def miss(nearest: Sequence[str], files: str = "") -> str:
         nearest: the names of what differs.
         files: which files do.
     """
+    if {"the command", "the instruction"} <= set(nearest):  # what a RUN has, and what a COPY has
+        return "the instruction changed"
     if nearest and files:
         text = miss(nearest)
         return f"{text}: {files}"

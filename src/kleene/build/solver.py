@@ -24,7 +24,9 @@ from kleene.build.outside import Execute, Fetch, Mounts, Origins, Repositories
 from kleene.build.resuming import TakenOver
 from kleene.build.selection import Selection
 from kleene.build.stage_plan import Place, StagePlan
+from kleene.build.stages import SCRATCH, Origin
 from kleene.build.steps import AddStep, CopyStep, RunStep, Step, Url, WorkdirStep, step_key
+from kleene.dockerfile.document import Stage
 from kleene.dockerfile.source import DockerfileError, Source, located
 from kleene.errors import InvalidInput, KleeneError
 from kleene.host.inroot import Replaced
@@ -132,8 +134,9 @@ class Solver:
         self._half_changed: str | None = None
         self._fresh = start.fresh
         self._stage = 0
+        self._from = ""
         self.has_dataset = False
-        self.state = start
+        self.state = self._start = start
 
     async def solve(self, plan: StagePlan) -> State:
         """Carry out every step; the last state, which has a snapshot.
@@ -141,7 +144,7 @@ class Solver:
         Raises:
             BuildFailed: a step failed; :attr:`state` is the last good state.
         """
-        self._stage = plan.node.stage.index
+        self._stage, self._from = plan.node.stage.index, _described(plan.node.base)
         already = await self._take_over(plan) if self._taken else 0
         for step, place in list(zip(plan.steps, plan.places, strict=True))[already:]:
             started = time.monotonic()
@@ -203,7 +206,7 @@ class Solver:
         assert self._shop.clone_container is not None
         await self._shop.clone_container(container, self._dataset)
         self.has_dataset = True
-        return await self._snapshot(self._key, {})
+        return await self._snapshot(None, {})
 
     def _record(
         self, plan: StagePlan, step: Step, place: Place, before: str | None
@@ -338,11 +341,11 @@ class Solver:
     async def _why_not(self, inputs: reasons.Inputs, manifest: bytes | None) -> str:
         images = self._shop.images
         if images.was_built(self._key):
-            return reasons.GONE
+            return reasons.AT_ONCE if images.by_key(self._key) else reasons.GONE
         known = images.following(self.state.key)
         nearest = reasons.nearest_of(inputs, [record.inputs for record in known])
         if nearest is None:
-            return reasons.NEW
+            return reasons.new_from(self._from) if self.state is self._start else reasons.NEW
         number, names_of_inputs = nearest
         old = images.manifest(known[number].manifest or "")
         files = ""
@@ -373,7 +376,7 @@ class Solver:
         return Made(await self._snapshot(parent, inputs, manifest), False, reason)
 
     async def _snapshot(
-        self, parent: str, inputs: reasons.Inputs, manifest: bytes | None = None
+        self, parent: str | None, inputs: reasons.Inputs, manifest: bytes | None = None
     ) -> str:
         images = self._shop.images
         digest = None if manifest is None else hashlib.sha256(manifest).hexdigest()
@@ -464,6 +467,13 @@ class Solver:
                 f"the command '{' '.join(step.args)}' returned a non-zero code: {code}",
                 exit_code=code,
             )
+
+
+def _described(base: Origin) -> str:
+    """What a stage starts from, as people call it."""
+    if isinstance(base, Stage):
+        return f"stage '{base.base.alias or base.index}'"
+    return "scratch" if base == SCRATCH else f"image '{base}'"
 
 
 def _just(taken: Selection) -> Callable[[], Awaitable[Selection]]:

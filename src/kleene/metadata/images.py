@@ -186,8 +186,12 @@ class ImageStore:
         return {row[0] for row in self._database.query(sql, list(ids))}
 
     def following(self, key: str) -> list[SnapshotRecord]:
-        """The snapshots of states that were made from the one of this key, the newest first; some of them."""
-        return self.snapshots.where("parent = ?", [key])[-_COMPARED:][::-1]
+        """Some snapshots of states that were made from the one of this key, the last used first."""
+        condition = (
+            "parent = ? ORDER BY (SELECT used FROM snapshot_uses u WHERE u.id = snapshots.id) DESC,"
+            " rowid DESC LIMIT ?"
+        )
+        return self.snapshots.select(condition, [key, _COMPARED])
 
     def has_following(self, key: str) -> bool:
         """Whether there is any snapshot of a state that was made from the one of this key."""

@@ -49,10 +49,12 @@ class Table(Generic[Record]):
 
     def where(self, condition: str = "1", parameters: Sequence[Value] = ()) -> list[Record]:
         """The rows that fit, in the order of their making."""
-        rows = self._database.query(
-            f"SELECT * FROM {self._name} WHERE {condition} ORDER BY rowid", parameters
-        )
-        return [self._decode(row) for row in rows]
+        return self.select(f"{condition} ORDER BY rowid", parameters)
+
+    def select(self, condition: str, parameters: Sequence[Value]) -> list[Record]:
+        """The rows that fit, in an order and up to a number that ``condition`` goes on to say."""
+        sql = f"SELECT * FROM {self._name} WHERE {condition}"
+        return [self._decode(row) for row in self._database.query(sql, parameters)]
 
     def update(self, key: str, **values: object) -> bool:
         """Change columns of one row; whether there is such a row."""

@@ -39,6 +39,11 @@ def test_files_and_directories() -> None:
     assert miss(with_directory, known) == "the working directories changed"
 
 
+def test_another_instruction_is_told_as_such() -> None:
+    known = [reasons.inputs(CopyStep(*HEAD, ("a",), "/", True), [], "1", "")]
+    assert miss(run("A=1"), known) == "the instruction changed"
+
+
 def test_nothing_to_compare_with() -> None:
     assert miss(run(), []) == reasons.NEW
 
