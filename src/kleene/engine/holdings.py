@@ -79,7 +79,7 @@ class Holdings:
     @cached_property
     def busy(self) -> set[str]:
         """The snapshots that must stay: they are what an image is or a container was, or a build has them."""
-        kept = self.used_states | {
+        kept = set(self.used_states) | {
             r.snapshot for r in self.images.values() if r.state != "removed" and r.snapshot
         }
         for reference in self.references:
