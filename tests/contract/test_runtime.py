@@ -18,7 +18,7 @@ import pytest
 
 from kleene.errors import HostUnavailable, InvalidInput, NotFound
 from kleene.names import new_id
-from kleene.runtime import pidfd
+from kleene.runtime import oom, pidfd
 from kleene.runtime.driver import (
     ContainerSpec,
     Mount,
@@ -29,6 +29,7 @@ from kleene.runtime.driver import (
 )
 from kleene.runtime.oci import OciDriver
 from kleene.runtime.options import NO_OPTIONS, Options, Rlimit
+from kleene.runtime.programs import permitted_capabilities
 from tests.support import rootfs
 from tests.support.required import require
 
@@ -165,6 +166,12 @@ def zombies() -> list[str]:
             if [state, parent] == ["Z", str(os.getpid())]:
                 found.append(f"{name}) of group {group}, session {session}")
     return found
+
+
+def adjustment() -> int:
+    """The ``oom_score_adj`` of what runs in the containers of this process."""
+    capabilities = permitted_capabilities(Path("/proc/self/status").read_text())
+    return oom.adjustment(oom.own(), capabilities)
 
 
 def mounts() -> str:
@@ -629,6 +636,18 @@ def racy(driver: OciDriver) -> bool:
     """Whether a runtime may raise the soft limit of open files."""
     name, version = driver.capabilities.name, driver.capabilities.version
     return name == "runc" and [int(n) for n in re.findall(r"\d+", version)[:3]] < [1, 1, 13]
+
+
+async def test_the_kernel_takes_the_init_last_when_memory_is_short(room: Room) -> None:
+    """Its end is the end of all: the kernel may take it only where it can take nobody else."""
+    container = await room.container()
+    expected = adjustment()
+    adjusted = f'[ "$(cat /proc/$$/oom_score_adj)" = {expected} ]'  # soon: see oom.adjust
+    script = f"until {adjusted}; do sleep 0.01; done; cat /proc/1/oom_score_adj"
+    _, told = await room.sh(container, script)
+    _, told_to_step, _ = await collect(await room.step(container, script))
+    assert int(told) < expected
+    assert int(told_to_step) < expected
 
 
 async def test_the_host_is_out_of_reach(room: Room) -> None:

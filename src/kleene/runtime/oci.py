@@ -29,6 +29,7 @@ from kleene.runtime import (
     limits,
     logseries,
     oci_spec,
+    oom,
     pidfd,
     proctable,
     programs,
@@ -138,6 +139,7 @@ class OciDriver:
             group = self._groups.path(spec.id)
             record = bundle.write(self._state, spec, adjusted, self._host, group)
             pid = await self._run(spec.id)
+            oom.spare(pid)
             self._state.save(spec.id, record.with_init(pid, self._state.boot))
         except BaseException:
             await asyncio.shield(self.delete(spec.id))
@@ -259,6 +261,7 @@ class OciDriver:
                 )
             except conmon.StartFailed as error:
                 raise self._not_started(container, directories, prepared, str(error)) from error
+        oom.adjust(started.pid, self._host.oom_score_adj)
         attachment = None
         if started.connection is not None:
             attachment = Attachment(started.connection, terminal=spec.terminal, stdin=spec.stdin)
@@ -282,6 +285,7 @@ class OciDriver:
                 elif (session := directories.session()) is not None:
                     self._kill_session(container, session)
                 raise
+        oom.adjust(pid, self._host.oom_score_adj)
         session = directories.note_session(pid)
 
         def kill_rest() -> None:

@@ -61,7 +61,7 @@ class Host:
         unified: whether all control groups are in the one tree of version 2 (cgroups(7)).
         capabilities: those that the daemon may hand on.
         open_files, core: the daemon's hard limits (getrlimit(2)) in files and bytes; -1 is no limit.
-        oom_score_adj: the daemon's own (proc(5)).
+        oom_score_adj: of what runs in a container (see :mod:`kleene.runtime.oom`).
         hard_limits: all of the daemon's hard limits, by the names of :class:`Rlimit`.
         counts_swap: whether the kernel counts swap by control group.
     """
@@ -138,7 +138,7 @@ def container(
             "cwd": "/",
             "capabilities": _capability_sets(bounding, 0),
             "rlimits": rlimits(host, options.rlimits),
-            "oomScoreAdj": max(0, host.oom_score_adj),
+            "oomScoreAdj": host.oom_score_adj,
             "noNewPrivileges": options.no_new_privileges,
         },
         "root": {"path": str(spec.rootfs), "readonly": options.read_only},

@@ -20,7 +20,7 @@ from typing import Any
 
 from kleene.errors import CommandFailed, HostUnavailable
 from kleene.host import process
-from kleene.runtime import oci_spec
+from kleene.runtime import oci_spec, oom
 from kleene.runtime.cgroups import Cgroups
 from kleene.runtime.driver import ContainerSpec, Network
 from kleene.runtime.jail_params import Adjustments
@@ -191,17 +191,18 @@ def _host(init: Path, profile: dict[str, Any], cgroups: Cgroups) -> oci_spec.Hos
         value = resource.getrlimit(limit)[1]
         return -1 if value == resource.RLIM_INFINITY else value
 
+    capabilities = permitted_capabilities(Path("/proc/self/status").read_text())
     return oci_spec.Host(
         init=init,
         machine=os.uname().machine,
         profile=profile,
         unified=cgroups.unified,
-        capabilities=permitted_capabilities(Path("/proc/self/status").read_text()),
+        capabilities=capabilities,
         open_files=hard(resource.RLIMIT_NOFILE),
         core=hard(resource.RLIMIT_CORE),
         hard_limits={n: hard(getattr(resource, f"RLIMIT_{n.upper()}")) for n in RLIMITS},
         counts_swap=cgroups.counts_swap(),
-        oom_score_adj=int(Path("/proc/self/oom_score_adj").read_text()),
+        oom_score_adj=oom.adjustment(oom.own(), capabilities),
     )
 
 
