@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -128,8 +129,29 @@ def test_what_cannot_be_copied(daemon: Daemon, box: str, tmp_path: Path) -> None
     assert "does not exist" in refused(tmp_path / "none", f"{box}:/tmp")
     assert "internal error" not in daemon.log  # a client that goes away is no fault of the daemon's
     assert "does not exist" in refused(f"{box}:/src", tmp_path / "no" / "where")
+    assert f"directory '{tmp_path}/no' does not exist" in refused(
+        f"{box}:/src/a", tmp_path / "no" / "where"
+    )
+    assert "mkdir -p /none" in refused(tmp_path / "file", f"{box}:/none/x")
+    assert "is not a directory in container" in refused(f"{box}:/src/a/", tmp_path)
+    assert "not a directory" in refused(f"{tmp_path}/file/", f"{box}:/tmp")
     assert "no such container" in refused("nobody:/etc", tmp_path)
     assert "must be CONTAINER:PATH" in refused(tmp_path, tmp_path)
     damaged = daemon.klee("cp", "-", f"{box}:/tmp", stdin="no archive", check=False)
     assert damaged.status == 1
     assert "is not a tar archive" in damaged.stderr or "damaged" in damaged.stderr
+
+
+def test_the_whole_of_a_container(daemon: Daemon, box: str, tmp_path: Path) -> None:
+    """Also of one that runs: the kernel's file systems are there, with nothing in them."""
+    device = tmp_path / "device"
+    os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    daemon.klee("cp", f"{box}:/", tmp_path / "all")
+    assert (tmp_path / "all/src/a").read_text() == "a\n"
+    assert [*(tmp_path / "all/proc").iterdir()] == [*(tmp_path / "all/dev").iterdir()] == []
+    # A device of the host is no file to be replaced, and one of the container none to be copied.
+    for arguments in ((f"{box}:/src/a", device), (device, f"{box}:/x")):
+        assert "is a device" in daemon.klee("cp", *arguments, check=False).stderr
+    assert stat.S_ISCHR(device.stat().st_mode)
+    if daemon.klee("ps", "-q").stdout:
+        assert "is a device" in daemon.klee("cp", f"{box}:/dev/null", tmp_path, check=False).stderr

@@ -44,7 +44,7 @@ def cp(session: Session, source: str, destination: str, archive: bool) -> None:
 
     If DESTINATION is a directory, the copy is put into it; if not, it is the copy's name. SOURCE/. means
     what is in the directory SOURCE. '-' is a tar stream on standard input or output. A link is copied as
-    a link.
+    a link; devices and sockets are left out.
     """
     here, there = _parse(source), _parse(destination)
     containers = session.client.containers

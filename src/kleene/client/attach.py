@@ -1,8 +1,9 @@
 """A terminal, or a pair of pipes, connected to a process in a container until the process ends.
 
-One loop waits on standard input, on the stream and on signals. SIGINT and SIGTERM are passed on to the
-process once; the second of either ends the attachment by KeyboardInterrupt and leaves the process
-running. The terminal's mode and the signal handlers are restored on every way out.
+One loop waits on standard input, on the stream and on signals. SIGINT, SIGTERM and SIGQUIT are passed on to
+the process once; the second of one ends the attachment by KeyboardInterrupt and leaves the process running.
+SIGUSR1 and SIGUSR2 are always passed on. The terminal's mode and the signal handlers are restored on every
+way out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from kleene.schemas.constants import STDERR
 
 _CHUNK = 65536
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+_PASSED_ON = (*_ENDING, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Hangup(Exception):
@@ -58,10 +60,10 @@ class _Signals:
     """Signals as bytes on a descriptor (``signal.set_wakeup_fd``), while entered."""
 
     def __init__(self, tty: bool, *, pass_on: bool) -> None:
-        self._wanted = [*_PASSED_ON, signal.SIGHUP]
+        self._wanted = [*(_PASSED_ON if pass_on else _ENDING), signal.SIGHUP]
         if tty:
             self._wanted += [signal.SIGWINCH, signal.SIGCONT]
-        self._passed_on: set[int] = set() if pass_on else set(_PASSED_ON)
+        self._passed_on: set[int] = set() if pass_on else set(_ENDING)
 
     def __enter__(self) -> _Signals:
         self.descriptor, self._write = os.pipe()
@@ -87,7 +89,7 @@ class _Signals:
         # Raised from here, it also ends a write to a terminal that nobody reads.
         if number == signal.SIGHUP:
             raise Hangup
-        if number in _PASSED_ON and number in self._passed_on:
+        if number in _ENDING and number in self._passed_on:
             raise KeyboardInterrupt
         self._passed_on.add(number)
 

@@ -34,11 +34,18 @@ def pack(path: str, name: str, *, owners: bool) -> Iterator[bytes]:
 
     Raises:
         NotFound: nothing is there.
+        InvalidInput: it is a device or a socket, or not the directory that it is named as.
         Conflict: a file becomes shorter while it is read.
         KleeneError: something cannot be read.
     """
-    if not os.path.lexists(path):
-        raise NotFound(f"'{path}' does not exist")
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        raise NotFound(f"'{path}' does not exist") from None
+    except OSError as error:
+        raise _failed(error, path) from error
+    if not stat.S_ISDIR(kind) and not _is_copied(kind):
+        raise InvalidInput(f"'{path}' is a device or a socket", hint="these are not copied")
     try:
         yield from _pack(path, name, owners=owners)
     except OSError as error:
@@ -119,10 +126,16 @@ def _place(
     path = Path(destination)
     if path.is_dir():
         return path, None, content
+    path = Path(os.path.realpath(destination))  # whoever names a link means what it points to
     if path.exists() and (top.isdir() or destination.endswith("/")):
         raise Conflict(f"'{destination}' is not a directory")
-    if not path.parent.is_dir() or (destination.endswith("/") and not top.isdir()):
-        raise NotFound(f"directory '{destination}' does not exist", hint="make it first: mkdir")
+    needed = path if destination.endswith("/") and not top.isdir() else path.parent
+    if not needed.is_dir():
+        shown = destination if needed == path else os.path.dirname(destination)  # noqa: PTH120
+        raise NotFound(
+            f"directory '{shown or needed}' does not exist",
+            hint=f"make it first: mkdir -p {needed}",
+        )
     return path.parent, path.name, False
 
 
@@ -156,6 +169,10 @@ class _Writer:
         if os.path.lexists(path):
             if _is_real_directory(path):
                 raise Conflict(f"'{path}' is a directory")
+            if not _is_copied(path.lstat().st_mode):
+                raise Conflict(
+                    f"'{path}' is a device or a socket", hint="remove it, or name another place"
+                )
             path.unlink()
         self._make(member, path)
 
@@ -228,6 +245,11 @@ class _Chunks:
         data = b"".join(parts)
         self._rest = data[size:]
         return data[:size]
+
+
+def _is_copied(mode: int) -> bool:
+    """Whether it is a file, a link or a named pipe, and so may be copied, and replaced."""
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISFIFO(mode)
 
 
 def _is_real_directory(path: Path) -> bool:

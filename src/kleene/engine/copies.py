@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 from kleene.engine import lookup, tars
@@ -19,6 +20,8 @@ from kleene.host import inroot, oserrors
 from kleene.metadata.containers import ContainerRecord
 from kleene.schemas.containers import MountPointConfig
 
+_NO_DATA = (stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+_OF_KERNEL = ("dev", "proc", "sys")
 _DIRECTORY = inroot.O_PATH | os.O_DIRECTORY
 
 
@@ -32,15 +35,24 @@ class Copies:
     async def read(self, reference: str, path: str) -> AsyncGenerator[bytes, None]:
         """A tar stream of what is at ``path``, of a link the link itself, under its own name.
 
+        Of the root directory the kernel's own file systems are left out, as they are no data.
+
         Raises:
             NotFound: no such container, or nothing is there.
+            InvalidInput: it is a device or a socket.
         """
         record = lookup.container(self._core.containers, reference)
         with _explained(record, path):
             root, inner = await self._open(record, path, writing=False)
             with _closed_on_error(root):
-                inroot.stat(root, inner, follow=False)
-        return tars.stream(root, inner)
+                kind = inroot.stat(root, inner, follow=False).st_mode
+                if stat.S_IFMT(kind) in _NO_DATA:
+                    raise InvalidInput(
+                        f"'{path}' of container '{record.name}' is a device or a socket",
+                        hint="these are not copied",
+                    )
+        emptied = _OF_KERNEL if posixpath.normpath(path).strip("/") == "" else ()
+        return tars.stream(root, inner, emptied=emptied)
 
     async def write(
         self,
@@ -64,7 +76,8 @@ class Copies:
             InvalidInput: the archive is damaged, or tries to get out of the directory.
         """
         record = lookup.container(self._core.containers, reference)
-        with _explained(record, path):
+        needed = posixpath.dirname(path) if name and not path.endswith("/") else path
+        with _explained(record, path, needed):
             root, inner = await self._open(record, path, writing=True)
             try:
                 target, renamed = _open_target(root, inner, name, directory)
@@ -105,13 +118,25 @@ def _mount_of(record: ContainerRecord, path: str) -> tuple[MountPointConfig | No
 
 
 @contextlib.contextmanager
-def _explained(record: ContainerRecord, path: str) -> Iterator[None]:
+def _explained(record: ContainerRecord, path: str, needed: str | None = None) -> Iterator[None]:
+    """What is wrong with a path; ``needed``: the directory that must be there to write there."""
+    name = record.name
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
+        if needed is not None:
+            raise NotFound(
+                f"directory '{needed}' does not exist in container '{name}'",
+                hint=f"make it first: klee exec {name} mkdir -p {needed}",
+            ) from error
         raise NotFound(
-            f"'{path}' does not exist in container '{record.name}'",
-            hint=f"look for it: klee exec {record.name} ls -l {posixpath.dirname(path)}",
+            f"'{path}' does not exist in container '{name}'",
+            hint=f"look for it: klee exec {name} ls -l {posixpath.dirname(path)}",
+        ) from error
+    except NotADirectoryError as error:
+        raise NotFound(
+            f"'{(needed or path).rstrip('/')}' is not a directory in container '{name}'",
+            hint=f"look at it: klee exec {name} ls -l {posixpath.dirname(path)}",
         ) from error
     except OSError as error:
         raise oserrors.explain(error, f"'{path}' of container '{record.name}'") from error
@@ -132,7 +157,9 @@ def _open_target(root: int, path: str, name: str, directory: bool) -> tuple[int,
         return inroot.open_in_root(root, path, _DIRECTORY), None
     except NotADirectoryError as error:
         if directory or not name or path.endswith("/"):
-            raise Conflict(f"'{path}' is not a directory in the container") from error
+            raise Conflict(
+                f"'{path}' is not a directory in the container", hint="name another place"
+            ) from error
     except FileNotFoundError:
         if not name or (path.endswith("/") and not directory):
             raise

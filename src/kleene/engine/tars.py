@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from typing import IO
 
 from kleene.engine.chunks import read_in_thread
@@ -19,8 +19,14 @@ _CHUNK = 64 * 1024
 Placing = Callable[[list[str]], list[str]]
 
 
-async def stream(root: int, path: str) -> AsyncGenerator[bytes, None]:
-    """A tar stream of what is at ``path`` in ``root``, a descriptor that is closed at the end."""
+async def stream(
+    root: int, path: str, *, emptied: Collection[str] = ()
+) -> AsyncGenerator[bytes, None]:
+    """A tar stream of what is at ``path`` in ``root``, a descriptor that is closed at the end.
+
+    Args:
+        emptied: as for :func:`kleene.host.tarwrite.write`.
+    """
     loop = asyncio.get_running_loop()
     reading, writing = os.pipe()
     reader = asyncio.StreamReader()
@@ -28,7 +34,7 @@ async def stream(root: int, path: str) -> AsyncGenerator[bytes, None]:
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
     )
     sink = os.fdopen(writing, "wb")
-    work = own_thread(lambda: _write(root, path, sink))
+    work = own_thread(lambda: _write(root, path, sink, emptied))
     try:
         while data := await reader.read(_CHUNK):
             yield data
@@ -39,9 +45,9 @@ async def stream(root: int, path: str) -> AsyncGenerator[bytes, None]:
         os.close(root)
 
 
-def _write(root: int, path: str, sink: IO[bytes]) -> None:
+def _write(root: int, path: str, sink: IO[bytes], emptied: Collection[str]) -> None:
     with sink:
-        tarwrite.write(root, path, sink, lambda: None)
+        tarwrite.write(root, path, sink, lambda: None, emptied=emptied)
 
 
 async def extract(

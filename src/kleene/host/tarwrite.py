@@ -1,7 +1,7 @@
 """Writing what is in a root that may be hostile as a tar stream, without following a link.
 
 Kept are owners (by number), modes, times, hard links, and the attributes that belong to a file's content.
-Device nodes and sockets are left out: neither is data.
+Device nodes and sockets are left out: neither is data. So is what vanishes before its turn.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import posixpath
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import IO, Protocol, cast
 
 from kleene.host import filedata, inroot
@@ -28,20 +28,28 @@ class Writer(Protocol):
     def write(self, data: bytes, /) -> object: ...
 
 
-def write(root: inroot.Root, path: str, sink: Writer, check: Callable[[], None]) -> None:
+def write(
+    root: inroot.Root,
+    path: str,
+    sink: Writer,
+    check: Callable[[], None],
+    *,
+    emptied: Collection[str] = (),
+) -> None:
     """Write what is at ``path``, of a link the link itself, under its own name; blocking, for a thread.
 
     The root directory itself has the name ``.``.
 
     Args:
         check: called for each entry; what it raises ends the writing.
+        emptied: directories at the top whose content is left out.
 
     Raises:
         OSError: as open(2), or what ``sink`` raises.
-        Conflict: the tree changed while it was read.
+        Conflict: a file became shorter while it was read.
     """
     name = posixpath.basename(posixpath.normpath(path)) or "."
-    base, entries = _open(root, path)
+    base, entries = _open(root, path, emptied)
     try:
         with tarfile.open(
             fileobj=cast(IO[bytes], sink),
@@ -59,12 +67,19 @@ def write(root: inroot.Root, path: str, sink: Writer, check: Callable[[], None])
         os.close(base)
 
 
-def _open(root: inroot.Root, path: str) -> tuple[int, Iterator[tuple[Entry, str]]]:
+def _open(
+    root: inroot.Root, path: str, emptied: Collection[str]
+) -> tuple[int, Iterator[tuple[Entry, str]]]:
     """A directory, and the entries in it to write, with their paths below the top of the archive."""
     status = inroot.stat(root, path, follow=False)
     if stat.S_ISDIR(status.st_mode):
         base = inroot.open_in_root(root, path, inroot.O_PATH | os.O_DIRECTORY)
-        return base, ((entry, entry.path) for entry in walk(base))
+
+        def skip(path: str, is_directory: bool) -> bool:
+            top, below, _ = path.partition("/")
+            return bool(below) and top in emptied
+
+        return base, ((entry, entry.path) for entry in walk(base, skip=skip, changing=True))
     parent, name = inroot.split(path)
     base = inroot.open_in_root(root, parent, inroot.O_PATH | os.O_DIRECTORY)
     target = os.readlink(name, dir_fd=base) if stat.S_ISLNK(status.st_mode) else ""
@@ -97,8 +112,8 @@ class _Tree:
     def _add_file(self, entry: Entry, name: str) -> None:
         try:
             fd = inroot.open_without_links(self._base, entry.path, _READ)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise changed(entry.path) from error
+        except (FileNotFoundError, NotADirectoryError):
+            return
         with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):

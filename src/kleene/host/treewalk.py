@@ -51,7 +51,11 @@ def changed(path: str) -> Conflict:
 
 
 def walk(
-    root: int, path: str = "", *, skip: Callable[[str, bool], bool] | None = None
+    root: int,
+    path: str = "",
+    *,
+    skip: Callable[[str, bool], bool] | None = None,
+    changing: bool = False,
 ) -> Iterator[Entry]:
     """The directory ``path`` below ``root`` and all in it.
 
@@ -60,6 +64,7 @@ def walk(
 
     Args:
         skip: given a path and whether it is a directory, tells whether to leave it out with all in it.
+        changing: what vanishes during the walk is left out.
 
     Raises:
         Conflict: a directory vanished or was replaced during the walk.
@@ -68,11 +73,16 @@ def walk(
     pending = [path]
     while pending:
         here = pending.pop()
-        fd = _open_listed(root, here)
+        try:
+            fd = _open_listed(root, here)
+        except Conflict:
+            if changing:
+                continue
+            raise
         try:
             yield Entry(here, os.fstat(fd))
             subdirectories = []
-            for entry in _entries(fd, here, skip):
+            for entry in _entries(fd, here, skip, changing):
                 if stat.S_ISDIR(entry.stat.st_mode):
                     subdirectories.append(entry.path)
                 else:
@@ -143,7 +153,9 @@ def _open_listed(root: int, path: str) -> int:
 _name = operator.attrgetter("name")
 
 
-def _entries(fd: int, directory: str, skip: Callable[[str, bool], bool] | None) -> Iterator[Entry]:
+def _entries(
+    fd: int, directory: str, skip: Callable[[str, bool], bool] | None, changing: bool
+) -> Iterator[Entry]:
     prefix = f"{directory}/" if directory else ""
     with os.scandir(fd) as found:
         listed = sorted(found, key=_name)
@@ -156,5 +168,7 @@ def _entries(fd: int, directory: str, skip: Callable[[str, bool], bool] | None) 
             status = item.stat(follow_symlinks=False)
             target = os.readlink(name, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
         except FileNotFoundError as error:
+            if changing:
+                continue
             raise changed(path) from error
         yield Entry(path, status, target)

@@ -163,6 +163,7 @@ def test_terminal_is_restored_when_the_daemon_fails(
     [
         ([signal.SIGTERM, signal.SIGTERM], 130),
         ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGUSR1, signal.SIGUSR1, signal.SIGQUIT, signal.SIGQUIT], 130),
         ([signal.SIGHUP], 129),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,6 +133,9 @@ def test_the_root_directory_has_no_name(tmp_path: Path) -> None:
         (lambda at: take(at / "file", ("d", tarfile.DIRTYPE, "")), Conflict),
         (lambda at: take(at / "no" / "where", ("f", tarfile.REGTYPE, "x")), NotFound),
         (lambda at: take(at, ("sub", tarfile.REGTYPE, "x")), Conflict),
+        (lambda at: take(at / "socket", ("f", tarfile.REGTYPE, "x")), Conflict),
+        (lambda at: take(at / "link", ("f", tarfile.REGTYPE, "x")), Conflict),
+        (lambda at: list(pack(str(at / "socket"), "socket", owners=False)), InvalidInput),
         (lambda at: list(pack(str(at / "none"), "none", owners=False)), NotFound),
     ],
 )
@@ -140,8 +144,17 @@ def test_what_is_in_the_way(
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "sub").mkdir()
+    os.mknod(tmp_path / "socket", stat.S_IFSOCK)
+    (tmp_path / "link").symlink_to("socket")
     with pytest.raises(error):
         action(tmp_path)
+
+
+def test_a_link_that_is_named_means_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    take(tmp_path / "link", ("f", tarfile.REGTYPE, "x"))
+    assert (tmp_path / "file").read_text() == "x"
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_dot_dot_is_named(tmp_path: Path) -> None:
