@@ -1,7 +1,8 @@
 """Names and identifiers: how objects are called, and how what a user typed is understood.
 
 Pure. Grammar: ids are 12 hex digits, any unique prefix will do; an image reference is
-``ID|NAME[:TAG][@SNAPSHOT]`` with the tag ``latest`` if left out; a container's name matches
+``ID|NAME[:TAG][@SNAPSHOT]`` with the tag ``latest`` if left out, and a name may begin with a registry's host:
+``localhost:5000/team/web``; a container's name matches
 ``[a-zA-Z0-9][a-zA-Z0-9_.-]+``.
 """
 
@@ -21,9 +22,13 @@ _ID = re.compile(r"[0-9a-f]{12}")
 _ID_PREFIX = re.compile(r"[0-9a-f]{1,12}")
 _OBJECT_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}")
+_PART = "[a-zA-Z0-9](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9])?"
 _IMAGE_NAME = re.compile(
-    r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9])?(?:/[a-zA-Z0-9](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9])?)*"
+    rf"(?:(?:{_PART}|\[[0-9a-fA-F:]{{2,39}}\]):[0-9]{{1,5}}/|\[[0-9a-fA-F:]{{2,39}}\]/)?"
+    rf"{_PART}(?:/{_PART})*"
 )
+_HUB = re.compile("(?:(?:index\\.)?docker\\.io/)?(?:library/(?=[^/]+$))?")
+_DIGEST = re.compile("[a-zA-Z0-9+._-]+:[0-9a-fA-F]+")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
 
 _ADJECTIVES = (
@@ -91,22 +96,36 @@ def candidates(prefix: str, ids: Iterable[str]) -> list[str]:
 def parse_image_reference(text: str) -> ImageReference:
     """Read ``ID|NAME[:TAG][@SNAPSHOT]``.
 
+    What Docker writes short is short here: ``docker.io/library/web`` is ``web``.
+
     Raises:
-        InvalidInput: a part is empty or has a character that it may not have.
+        InvalidInput: a part is empty or has a character that it may not have; or there is a digest.
     """
     rest, at, snapshot = text.partition("@")
-    name, colon, tag = rest.partition(":")
+    path, slash, last = rest.rpartition("/")
+    last, colon, tag = last.partition(":")
+    name = f"{path}{slash}{last}"
     wanted = "write ID, NAME, NAME:TAG or one of these followed by @SNAPSHOT"
     if _IMAGE_NAME.fullmatch(name) is None:
         raise InvalidInput(f"image reference '{text}' has no valid name", hint=wanted)
     if colon and _TAG.fullmatch(tag) is None:
         raise InvalidInput(f"image reference '{text}' has no valid tag", hint=wanted)
+    if _DIGEST.fullmatch(snapshot):
+        raise InvalidInput(
+            f"image '{rest}' cannot be found by the digest '{_shortened(snapshot)}'",
+            hint=f"there is no registry that knows it: write '{rest}' alone, or with a snapshot: '{rest}@ID'",
+        )
     if at and not is_id_prefix(snapshot):
         raise InvalidInput(
             f"image reference '{text}' has no valid snapshot",
             hint="a snapshot is named by up to 12 hex digits: klee image inspect lists them",
         )
-    return ImageReference(name, tag if colon else None, snapshot if at else None)
+    short = name[_HUB.match(name).end() :]  # type: ignore[union-attr]  # it matches nothing, too
+    return ImageReference(short, tag if colon else None, snapshot if at else None)
+
+
+def _shortened(digest: str) -> str:
+    return digest if len(digest) <= 20 else f"{digest[:19]}…"
 
 
 def parse_nametag(text: str) -> tuple[str, str]:

@@ -67,6 +67,20 @@ def test_bytes_that_are_no_text_are_shown_by_their_place(build: Build) -> None:
     assert "Dockerfile:2:5: byte 0xff is not valid UTF-8" in failed.stderr
 
 
+def test_a_name_with_a_registrys_port_is_a_name_everywhere(
+    build: Build, run: Callable[..., str], daemon: Daemon
+) -> None:
+    name = "localhost:5000/team/web:1"
+    build("FROM docker.io/library/tiny:latest\nRUN echo a >/a\n", tag=name)
+    build(f"FROM {name}\nCOPY --from={name} /a /b\n")
+    assert run("cat", "/b") == "a\n"
+    assert run("cat", "/a", image=name) == "a\n"
+    assert inspected(daemon, "image", name)["name"] == "localhost:5000/team/web"
+    failed = build("FROM tiny\nRUN false\n", tag=name, check=False)
+    assert "klee run -it localhost:5000/team/web:failed@" in failed.stderr
+    daemon.klee("rmi", name)
+
+
 # --- Instructions that configure
 
 

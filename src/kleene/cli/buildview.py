@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from kleene import names
 from kleene.cli.buildsteps import Steps
 from kleene.cli.output import print_error, printable, style
 from kleene.cli.progress import amount_of, progress_step
@@ -169,8 +170,7 @@ def warning_lines(warning: dict[str, Any]) -> list[str]:
 
 
 def _kept_name(image_id: str, tag: str) -> str:
-    name = tag.partition(":")[0]
-    return f"{name}:failed" if name else image_id
+    return f"{names.parse_nametag(tag)[0]}:failed" if tag else image_id
 
 
 class QuietView:
