@@ -185,3 +185,11 @@ def test_a_directory_over_a_link_replaces_it_and_says_so(
     assert "3 | COPY . /\n  | ^^^^^^^^\nhint: to copy to where it leads" in built.stdout
     assert found("/real") == {}
     assert set(found("/x")) == {"a.txt", "b.md"}
+
+
+def test_an_error_in_a_trigger_shows_it_below_the_from_that_brought_it(build: Build) -> None:
+    failed = build("FROM tiny AS a\nONBUILD COPY nothing /\nFROM a\n", check=False)
+    assert "Dockerfile:3:6: in ONBUILD of stage 'a': 'nothing' is not in the build" in failed.stderr
+    assert "3 | FROM a\n  |      ^\n  | ONBUILD COPY nothing /\n  |         ^^^^^" in failed.stderr
+    failed = build("FROM tiny AS a\nONBUILD RUN false\nFROM a\n", check=False)
+    assert "Dockerfile:3:6: in ONBUILD of stage 'a'\n  |\n3 | FROM a\n" in failed.stderr

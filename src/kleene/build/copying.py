@@ -11,7 +11,7 @@ from kleene.build.events import Warned
 from kleene.build.selection import Selection
 from kleene.build.steps import CopyStep, WorkdirStep
 from kleene.dockerfile.excerpt import quoted, visible
-from kleene.dockerfile.source import DockerfileWarning, Source, picture
+from kleene.dockerfile.source import DockerfileWarning, Range, Source, picture
 from kleene.errors import InvalidInput
 from kleene.host import inroot, oserrors
 from kleene.runtime import users
@@ -62,27 +62,26 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> list[inroot.
     return replaced
 
 
-def warnings(
-    source: Source, step: CopyStep, replaced: Sequence[inroot.Replaced]
-) -> Iterator[Warned]:
+def warnings(source: Source, where: Range, replaced: Sequence[inroot.Replaced]) -> Iterator[Warned]:
     """What is said of links and files that COPY or ADD has replaced by directories."""
     for old in replaced[:_SHOWN]:
         was = "a file" if old.target is None else f"a link to {quoted(old.target)}"
         hint = "to keep it, choose another destination"
         if old.target is not None:
             hint = f"to copy to where it leads, name it as the destination: {visible(old.path)}/"
-        yield _warned(source, step, f"{quoted(old.path)} was {was}; a directory replaced it", hint)
+        yield _warned(source, where, f"{quoted(old.path)} was {was}; a directory replaced it", hint)
     if (more := len(replaced) - _SHOWN) > 0:
-        yield _warned(source, step, f"{more} more links or files were replaced by directories")
+        yield _warned(source, where, f"{more} more links or files were replaced by directories")
 
 
-def _warned(source: Source, step: CopyStep, text: str, hint: str | None = None) -> Warned:
-    warning = DockerfileWarning(source, step.range, text, hint)
-    start = step.range.start
+def _warned(source: Source, where: Range, text: str, hint: str | None = None) -> Warned:
+    warning = DockerfileWarning(source, where, text, hint)
+    # For programs: a line of the Dockerfile.
+    start = (source.brought[1] if source.brought else where).start
     return Warned(
         str(warning),
         hint=hint,
-        details=picture(source, step.range),
+        details=picture(source, where),
         line=start.line,
         column=start.column,
     )

@@ -47,7 +47,7 @@ class RunMount:
         required: whether it is an error that the user gave none.
         env: the variable that has the secret; ``""`` for none.
         size: in bytes, of a tmpfs; 0 is the kernel's default.
-        range: its place in the Dockerfile.
+        range: its place in the Dockerfile; ``None``: it comes from ONBUILD of a parent.
     """
 
     kind: Kind

@@ -24,10 +24,19 @@ from kleene.build.outside import Execute, Fetch, Mounts, Origins, Repositories
 from kleene.build.resuming import TakenOver
 from kleene.build.selection import Selection
 from kleene.build.stage_plan import Place, StagePlan
-from kleene.build.stages import SCRATCH, Origin
-from kleene.build.steps import AddStep, CopyStep, RunStep, Step, Url, WorkdirStep, step_key
+from kleene.build.stages import SCRATCH, Origin, StageNode, trigger_source
+from kleene.build.steps import (
+    AddStep,
+    CopyStep,
+    FromStep,
+    RunStep,
+    Step,
+    Url,
+    WorkdirStep,
+    step_key,
+)
 from kleene.dockerfile.document import Stage
-from kleene.dockerfile.source import DockerfileError, Source, located
+from kleene.dockerfile.source import DockerfileError, Range, Source, located
 from kleene.errors import InvalidInput, KleeneError
 from kleene.host.inroot import Replaced
 from kleene.metadata.images import ImageStore, InstructionRecord, SnapshotRecord
@@ -135,6 +144,7 @@ class Solver:
         self._fresh = start.fresh
         self._stage = 0
         self._from = ""
+        self._node: StageNode | None = None
         self.has_dataset = False
         self.state = self._start = start
 
@@ -144,7 +154,8 @@ class Solver:
         Raises:
             BuildFailed: a step failed; :attr:`state` is the last good state.
         """
-        self._stage, self._from = plan.node.stage.index, _described(plan.node.base)
+        self._stage, self._node = plan.node.stage.index, plan.node
+        self._from = _described(plan.node.base)
         already = await self._take_over(plan) if self._taken else 0
         for step, place in list(zip(plan.steps, plan.places, strict=True))[already:]:
             started = time.monotonic()
@@ -259,17 +270,25 @@ class Solver:
         try:
             return await self._step(step)
         except BuildFailed as error:
-            error.details = error.details or located(self._shop.source, step.range)
+            error.details = error.details or located(*self._where(step))
             raise
         except KleeneError as error:
             placed = (
                 error
                 if isinstance(error, DockerfileError)
-                else DockerfileError(self._shop.source, step.range, error.message, error.hint)
+                else DockerfileError(*self._where(step), error.message, error.hint)
             )
             raise BuildFailed(
                 placed.message, hint=placed.hint, details=error.details or placed.details
             ) from error
+
+    def _where(self, step: Step) -> tuple[Source, Range]:
+        """The place to point to; of what ONBUILD of the parent asked for, its own text as well."""
+        node = self._node
+        if node is None or isinstance(step, FromStep) or step.range != node.stage.base.range:
+            return self._shop.source, step.range
+        source = trigger_source(node.stage, node.base, step.text)
+        return source, source.range(0, len(step.text))
 
     async def _step(self, step: Step) -> Made:
         """Take one step."""
@@ -453,7 +472,7 @@ class Solver:
         return await self._made(step, copy, select, find_key)
 
     async def _tell(self, step: CopyStep, replaced: Sequence[Replaced]) -> None:
-        for warning in copying.warnings(self._shop.source, step, replaced):
+        for warning in copying.warnings(*self._where(step), replaced):
             await self._emit(warning)
 
     async def _run(self, step: RunStep) -> None:

@@ -15,7 +15,7 @@ from kleene.build.mounts import MountPlanner
 from kleene.build.paths import in_context, is_directory, join, pivot_of
 from kleene.build.remote import CHECKSUM, remote, repository
 from kleene.build.scope import Scope
-from kleene.build.stages import StageNode
+from kleene.build.stages import StageNode, trigger_source
 from kleene.build.steps import (
     AddStep,
     ConfigStep,
@@ -43,7 +43,7 @@ from kleene.dockerfile.instructions import (
     User,
     Workdir,
 )
-from kleene.dockerfile.source import Range, Source
+from kleene.dockerfile.source import Range
 from kleene.dockerfile.words import Word
 from kleene.errors import InvalidInput
 from kleene.host.giturl import GitUrl, is_commit
@@ -179,13 +179,13 @@ class StagePlanner:
 
     def _trigger(self, text: str) -> Step:
         """What ONBUILD of the parent image asks for. Its place in this file is the FROM."""
-        instruction, escape = read_trigger(Source.from_text("ONBUILD", text))
+        instruction, escape = read_trigger(trigger_source(self._stage, self._node.base, text))
         words, self._words = self._words, Expander(self._scope, escape)
         step = self._step(instruction)
         self._words = words
         place = self._stage.base.range
         if isinstance(step, RunStep):
-            mounts = tuple(replace(mount, range=place) for mount in step.mounts)
+            mounts = tuple(replace(mount, range=None) for mount in step.mounts)
             return replace(step, range=place, mounts=mounts)
         return replace(step, range=place)
 

@@ -92,6 +92,19 @@ def needed_stages(
     return _in_order(resolver, wanted)
 
 
+def trigger_source(stage: Stage, base: Origin, text: str) -> Source:
+    """What ONBUILD of the base of a stage recorded, as a text to read.
+
+    Raises:
+        DockerfileError: it cannot be one.
+    """
+    owner = quoted(str(base))
+    if isinstance(base, Stage):
+        owner = f"stage {quoted(base.base.alias or str(base.index))}"
+    image = stage.base.image
+    return Source.from_text(f"in ONBUILD of {owner}", text, (image.line.source, image.range))
+
+
 class _Resolver:
     """Finds out what a stage refers to, when it is asked for: stages not needed may be broken."""
 
@@ -110,16 +123,16 @@ class _Resolver:
     def node(self, stage: Stage) -> StageNode:
         self._check_platform(stage)
         base = self._base(stage)
-        instructions = (*self._triggers_of(base), *stage.instructions)
+        instructions = (*self._triggers_of(stage, base), *stage.instructions)
         words = (word for i in instructions for word in _origin_words(i))
         origins = tuple((word, self._origin(word)) for word in words if word is not None)
         return StageNode(stage, base, origins)
 
-    def _triggers_of(self, base: Origin) -> Iterator[Instruction]:
+    def _triggers_of(self, stage: Stage, base: Origin) -> Iterator[Instruction]:
         """What ONBUILD of a parent asks for: it names the stages of the file that starts from it."""
         texts = self._triggers.get(base, ()) if not isinstance(base, Stage) else _recorded(base)
         for text in texts:
-            yield read_trigger(Source.from_text("ONBUILD", text))[0]
+            yield read_trigger(trigger_source(stage, base, text))[0]
 
     def _check_platform(self, stage: Stage) -> None:
         word, host = stage.base.platform, host_platform()

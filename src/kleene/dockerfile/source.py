@@ -41,10 +41,13 @@ class Source:
     Attributes:
         name: what the user calls the file; for messages.
         text: without a byte order mark; line ends as they were.
+        brought: of an instruction that ONBUILD recorded, the file and the place in it that it comes with: a
+            FROM. ``name`` says then whose ONBUILD it is.
     """
 
     name: str
     text: str = field(repr=False)
+    brought: tuple[Source, Range] | None = field(default=None, repr=False)
 
     @classmethod
     def from_bytes(cls, name: str, data: bytes) -> Source:
@@ -60,13 +63,13 @@ class Source:
         return cls.from_text(name, text)
 
     @classmethod
-    def from_text(cls, name: str, text: str) -> Source:
+    def from_text(cls, name: str, text: str, brought: tuple[Source, Range] | None = None) -> Source:
         """Take text as it came over the wire.
 
         Raises:
             DockerfileError: there is a NUL or half a surrogate pair in it.
         """
-        source = cls(name, text.removeprefix(_BYTE_ORDER_MARK))
+        source = cls(name, text.removeprefix(_BYTE_ORDER_MARK), brought)
         bad = _NO_TEXT.search(source.text)
         if bad is not None:
             what = "NUL byte" if bad.group() == "\0" else "half a character"
@@ -154,9 +157,19 @@ def picture(source: Source, where: Range) -> str:
     line = source.line(where.start.line)
     end = where.end.column - 1 if where.end.line == where.start.line else len(line)
     shown, carets = excerpt(line, where.start.column - 1, end)
+    if source.brought is not None:
+        return _picture_below(*source.brought, where, shown, carets)
     number = str(where.start.line)
     gutter = " " * len(number)
     return f"{gutter} |\n{number} | {shown}".rstrip() + f"\n{gutter} | {carets}"
+
+
+def _picture_below(source: Source, place: Range, where: Range, shown: str, carets: str) -> str:
+    """Below the line of the FROM, a line of the instruction that comes with it."""
+    gutter = " " * len(str(place.start.line))
+    keyword = "ONBUILD " if where.start.line == 1 else ""
+    indent = " " * len(keyword)
+    return f"{picture(source, place)}\n{gutter} | {keyword}{shown}\n{gutter} | {indent}{carets}"
 
 
 def located(source: Source, where: Range) -> str:
@@ -165,6 +178,8 @@ def located(source: Source, where: Range) -> str:
 
 
 def _place(source: Source, where: Range) -> str:
+    if source.brought is not None:
+        return f"{_place(*source.brought)}: {visible(source.name)}"
     return f"{visible(source.name)}:{where.start.line}:{where.start.column}"
 
 
