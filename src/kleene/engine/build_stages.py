@@ -17,9 +17,10 @@ from kleene.build.events import BuildFailed
 from kleene.build.ordering import InOrder
 from kleene.build.resuming import Resumption
 from kleene.build.schedule import Schedule
-from kleene.build.solver import EMPTY, Solver, State, Workshop
+from kleene.build.solver import Solver
 from kleene.build.stage_plan import StagePlan
 from kleene.build.stages import SCRATCH
+from kleene.build.workshop import EMPTY, State, Workshop
 from kleene.contexts.kinds import is_remote
 from kleene.dockerfile.document import Stage
 from kleene.engine import making

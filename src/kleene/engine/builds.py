@@ -21,8 +21,8 @@ from kleene.build.config import EMPTY_CONFIG, ImageConfig
 from kleene.build.context import Context
 from kleene.build.events import BuildFailed, Emit, Event, Started, Warned
 from kleene.build.kept_digests import KeptDigests
-from kleene.build.solver import Workshop
 from kleene.build.stages import SCRATCH, StageNode
+from kleene.build.workshop import Workshop
 from kleene.dockerfile.document import Dockerfile, Stage, read_dockerfile
 from kleene.dockerfile.source import DockerfileError, Source
 from kleene.engine import checks, lookup, making, resumed
