@@ -8,6 +8,7 @@ Pure. Grammar: ids are 12 hex digits, any unique prefix will do; an image refere
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Collection, Iterable
@@ -30,6 +31,8 @@ _IMAGE_NAME = re.compile(
 _HUB = re.compile("(?:(?:index\\.)?docker\\.io/)?(?:library/(?=[^/]+$))?")
 _DIGEST = re.compile("[a-zA-Z0-9+._-]+:[0-9a-fA-F]+")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
+
+_BYTE = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 _ADJECTIVES = (
     "brave calm clever cosmic curious daring eager elegant fearless gentle happy humble jolly keen "
@@ -189,6 +192,16 @@ def invent_container_name(taken: Collection[str]) -> str:
         if name not in taken:
             return name
     return f"{name}_{new_id()}"
+
+
+def path_text(path: str) -> str:
+    """A path of a file system as the API and people are told it: ``\\xff`` is a byte that is not UTF-8."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def path_of_text(text: str) -> str:
+    """The path that :func:`path_text` may have made a text of."""
+    return os.fsdecode(_BYTE.sub(lambda found: bytes([int(found[1], 16)]), os.fsencode(text)))
 
 
 def nearest(text: str, known: Iterable[str]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,3 +127,11 @@ def test_parsing_any_text_raises_only_invalid_input(text: str) -> None:
     except InvalidInput:
         return
     assert text.endswith(str(reference))
+
+
+@given(st.binary(max_size=20))
+def test_any_path_is_told_as_text(path: bytes) -> None:
+    text = names.path_text(os.fsdecode(path))
+    assert text.encode().decode() == text
+    if rb"\x" not in path:
+        assert os.fsencode(names.path_of_text(text)) == path

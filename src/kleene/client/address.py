@@ -15,6 +15,7 @@ DEFAULT_HOST = "http:///var/run/kleened.sock"
 
 _PORTS = {"http": 80, "https": 443}
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:@")
+_AROUND = 30
 _WANTED = "write http:///PATH for a unix socket, or http[s]://HOST[:PORT]"
 
 
@@ -83,9 +84,27 @@ def _host_and_port(text: str, rest: str) -> tuple[str, int | None]:
     return host, int(port) if port else None
 
 
+def shown(text: str) -> str:
+    """``text`` from a command line, with ``\\xff`` for a byte in it that is not UTF-8."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def utf8(text: str) -> bytes:
+    """``text`` as it is sent.
+
+    Raises:
+        InvalidInput: it came from a command line, and had bytes in it that are no text.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        near = shown(text[max(error.start - _AROUND, 0) : error.start + _AROUND])
+        raise InvalidInput(f"'{near}' is not text in UTF-8", hint="use another name") from None
+
+
 def quote(segment: str) -> str:
     """``segment`` percent-encoded to stand between two slashes of a path (RFC 3986, section 3.3)."""
-    return "".join(chr(b) if b in _UNRESERVED else f"%{b:02X}" for b in segment.encode())
+    return "".join(chr(b) if b in _UNRESERVED else f"%{b:02X}" for b in utf8(segment))
 
 
 Query = Mapping[str, str | bool | Iterable[str]]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kleene.client.address import DEFAULT_HOST, Address, Query, parse_address, target
+from kleene.client.address import DEFAULT_HOST, Address, Query, parse_address, shown, target, utf8
 from kleene.client.answers import Ids as Ids
 from kleene.client.answers import id_of
 from kleene.client.context_operations import Contexts as Contexts
@@ -220,7 +220,7 @@ class Images:
 
     def blame(self, ref: str, path: str) -> Any:
         """The step that wrote what is at ``path``, or removed it."""
-        return self._request("GET", target("images", ref, "blame", query={"path": path}))
+        return self._request("GET", target("images", ref, "blame", query={"path": shown(path)}))
 
     def diff(self, older: str, newer: str) -> Any:
         """What differs between two states, ``IMAGE[@SNAPSHOT]``, by path."""
@@ -462,7 +462,7 @@ class JsonClient:
 
 def encode(body: Body) -> bytes:
     """``body`` as JSON; a wire type may be anywhere in it."""
-    return json.dumps(body, default=_plain).encode()
+    return utf8(json.dumps(body, default=_plain, ensure_ascii=False))
 
 
 def _plain(value: object) -> Any:

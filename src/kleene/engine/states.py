@@ -51,7 +51,9 @@ class States:
         before = Snapshot(origin.dataset, origin.id)
         async with self._frozen(record) as (present, mountpoints):
             found = [
-                FileChange(change.kind, f"/{change.path}" if change.path != "." else "/")
+                FileChange(
+                    change.kind, f"/{names.path_text(change.path)}" if change.path != "." else "/"
+                )
                 async for change in self._storage.diff(before, present)
             ]
         found = _without(found, {*_OF_RUNTIME, *mountpoints})

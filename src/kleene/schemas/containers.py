@@ -220,7 +220,10 @@ class ContainerStats(msgspec.Struct):
 
 
 class FileChange(msgspec.Struct):
-    """A file in which a state differs from an older one. ``path`` is absolute, in the container."""
+    """A file in which a state differs from an older one. ``path`` is absolute, in the container.
+
+    ``\\xff`` in it is a byte that is not UTF-8.
+    """
 
     kind: Literal["added", "modified", "removed"]
     path: str

@@ -100,6 +100,8 @@ class HistoryStep(msgspec.Struct, kw_only=True):
 class StateChange(msgspec.Struct):
     """A path, without a leading ``/``, that differs between two states.
 
+    ``\\xff`` in it is a byte that is not UTF-8.
+
     Attributes:
         before, after: size in bytes of the regular file; ``None`` for what is none, or is not there.
     """

@@ -44,3 +44,8 @@ def test_segments_and_queries_are_encoded() -> None:
     )
     assert target("containers", "list", query={"all": True}) == "/containers/list?all=true"
     assert target("volumes", "æ\r\n") == "/volumes/%C3%A6%0D%0A"
+
+
+def test_what_is_no_text_is_refused_with_what_is_around_it() -> None:
+    with pytest.raises(InvalidInput, match=r"'web\\xff' is not text in UTF-8"):
+        target("images", "web\udcff", "inspect")
