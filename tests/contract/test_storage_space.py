@@ -132,9 +132,15 @@ async def test_a_view_shows_a_snapshot_and_goes(store: Store) -> None:
 
 
 async def changed(
-    driver: StorageDriver, older: Snapshot, newer: Snapshot, *, related: bool = True
+    driver: StorageDriver,
+    older: Snapshot,
+    newer: Snapshot,
+    *,
+    related: bool = True,
+    origin: Snapshot | None = None,
 ) -> dict[str, tuple[str, int | None, int | None]]:
-    found: list[Change] = [c async for c in driver.diff(older, newer, related=related)]
+    changes = driver.diff(older, newer, related=related, origin=origin)
+    found: list[Change] = [change async for change in changes]
     assert len(found) == len({(change.kind, change.path) for change in found})
     return {change.path: (change.kind, change.before, change.after) for change in found}
 
@@ -200,4 +206,39 @@ async def test_diff_of_unrelated_trees_goes_by_content(store: Store) -> None:
         "only-one": ("removed", 1, None),
         "only-two": ("added", None, 1),
         "mode": ("modified", 1, 1),
+    }
+
+
+async def test_diff_of_two_clones_of_one_state_goes_by_content_where_they_wrote(
+    store: Store,
+) -> None:
+    driver = store.driver
+    await driver.create("image/a")
+    (driver.mountpoint("image/a") / "base").write_text("b")
+    (driver.mountpoint("image/a") / "both").write_text("1")
+    await driver.snapshot(ONE)
+    ends = []
+    for name, text in (("x", "one"), ("y", "two")):
+        dataset = f"image/{name}"
+        await driver.clone(ONE, dataset)
+        root = driver.mountpoint(dataset)
+        (root / "new").mkdir()
+        (root / "new" / "same").write_text("same")
+        (root / "new" / "differs").write_text(text)
+        (root / "both").write_text("2")
+        (root / f"only-{text}").symlink_to("base")
+        ends.append(Snapshot(dataset, "1"))
+        await driver.snapshot(ends[-1])
+    assert await changed(driver, *ends, related=False, origin=ONE) == {
+        "new/differs": ("modified", 3, 3),
+        "only-one": ("removed", None, None),
+        "only-two": ("added", None, None),
+    }
+    # Both ways: what was added is what the other way was removed.
+    assert await changed(driver, ends[0], ONE) == {
+        "new": ("removed", None, None),
+        "new/same": ("removed", 4, None),
+        "new/differs": ("removed", 3, None),
+        "both": ("modified", 1, 1),
+        "only-one": ("removed", None, None),
     }

@@ -106,6 +106,37 @@ def test_diff_between_states_of_a_build_and_between_images(daemon: Daemon, web: 
     daemon.klee("rmi", "other")
 
 
+def test_names_that_are_no_text_are_told_and_taken(daemon: Daemon, context: Path) -> None:
+    odd = r"""RUN touch "$(printf '/o\377dd')" "$(printf '/new\nline')" '/\xfe'"""
+    build(daemon, context, f"FROM tiny\n{odd}\nRUN rm /o*\n", "-t", "odd")
+    first = snapshots(daemon, "odd")[2]
+    paths = [c["path"] for c in told(daemon, "image", "diff", "tiny", f"odd@{first}")]
+    assert [p for p in paths if "etc/" not in p] == ["\\xfe", "new\nline", "o\\xffdd"]
+    # As the shell gives it, and as it was told.
+    for path in ("/o\udcffdd", "/o\\xffdd"):
+        found = told(daemon, "image", "blame", "odd", path)
+        assert (found["path"], found["step"], found["found"]) == ("/o\\xffdd", 3, False)
+    assert told(daemon, "image", "blame", "odd", "/\\xfe")["step"] == 2
+    container = daemon.klee("create", f"odd@{first}").id
+    daemon.klee("exec", "-q", container, "sh", "-c", "rm /o*")
+    assert "/o\\xffdd" in daemon.klee("diff", container).stdout
+    refused = daemon.klee("exec", container, "cat", "/o\udcffdd", check=False)
+    assert r"/o\xffdd" in refused.stderr
+    assert "is not text in UTF-8" in refused.stderr
+    daemon.klee("rmc", "-f", container)
+    daemon.klee("rmi", "odd")
+
+
+def test_two_builds_of_one_dockerfile_are_compared_by_content(
+    daemon: Daemon, context: Path
+) -> None:
+    text = "FROM tiny\nARG n\nRUN mkdir /made && echo same >/made/same && echo $n >/made/other\n"
+    for n in ("1", "2"):
+        build(daemon, context, text, "--build-arg", f"n={n}", "-t", f"twin:{n}")
+    assert [c["path"] for c in told(daemon, "image", "diff", "twin:1", "twin:2")] == ["made/other"]
+    daemon.klee("rmi", "twin:1", "twin:2")
+
+
 def _archive(daemon: Daemon) -> str:
     """The archive that ``tiny`` was made of, as a URL."""
     return f"file://{daemon.home / 'tiny.tar'}"

@@ -19,6 +19,7 @@ from kleene.errors import InvalidInput, KleeneError, NotFound
 from kleene.host import inroot, oserrors
 from kleene.metadata.images import ImageRecord, InstructionRecord, SnapshotRecord
 from kleene.metadata.space import SpaceStore
+from kleene.names import path_of_text, path_text
 from kleene.schemas.history import Blame, HistoryStep, StateChange
 from kleene.storage.compare import is_directory, signature
 from kleene.storage.driver import Snapshot
@@ -102,9 +103,12 @@ class History:
 
     async def _changes(self, older: str, newer: str) -> Changes:
         one, other = self._located(older), self._located(newer)
-        related = self.chain(older)[-1].snapshot == self.chain(newer)[-1].snapshot
-        found = self._core.platform.storage.diff(one, other, related=related)
-        return [StateChange(c.kind, c.path, c.before, c.after) async for c in found]
+        pasts = [[s.snapshot for s in self.chain(each)] for each in (older, newer)]
+        related = older in pasts[1] or newer in pasts[0]
+        shared = (self._store.snapshots.get(s) for s in pasts[1] if s in pasts[0])
+        origin = next((Snapshot(s.dataset, s.id) for s in shared if s is not None), None)
+        found = self._core.platform.storage.diff(one, other, related=related, origin=origin)
+        return [StateChange(c.kind, path_text(c.path), c.before, c.after) async for c in found]
 
     def _located(self, snapshot: str) -> Snapshot:
         record = self._store.snapshots.get(snapshot)
@@ -132,12 +136,24 @@ class History:
     async def blame(self, reference: str, path: str) -> Blame:
         """Which step wrote what is at ``path``, or removed it.
 
+        Args:
+            path: as it is, or as the API tells it (:func:`kleene.names.path_text`).
+
         Raises:
             InvalidInput: the path is not absolute.
             NotFound: it was never there.
         """
         if not path.startswith("/") or "\0" in path:
             raise InvalidInput(f"path '{path}' is not absolute", hint="begin it with '/'")
+        try:
+            return await self._blame(reference, path)
+        except NotFound:
+            meant = path_of_text(path)
+            if meant == path:
+                raise
+            return await self._blame(reference, meant)
+
+    async def _blame(self, reference: str, path: str) -> Blame:
         record, snapshot = lookup.image(self._store, reference)
         chain = self.chain(snapshot.id, record.id)
         present = self._store.present({state.snapshot for state in chain})
@@ -189,7 +205,7 @@ class History:
         earliest = chain[older - 1]
         made = self._made_in(state, record)
         return Blame(
-            path=path,
+            path=path_text(path),
             found=found,
             image=made.id,
             image_name=names_of(made),

@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from kleene.storage.btrfs_changes import names, told
 from kleene.storage.btrfs_cleaning import settle_if_short
 from kleene.storage.btrfs_pool import DATASETS, SNAPSHOTS, Pool, open_foreign
 from kleene.storage.btrfs_space import SpaceMeter
-from kleene.storage.compare import changes
+from kleene.storage.compare import Kinship, changes
 from kleene.storage.driver import Change, Part, Snapshot, StorageCapabilities, Usage
 from kleene.storage.layout import dataset_parts, holds_more, snapshot_parts
 from kleene.storage.settle import settled
@@ -211,15 +212,23 @@ class BtrfsDriver:
             await self._call(lambda: self._pool.drop_incoming(incoming))
 
     async def diff(
-        self, older: Snapshot, newer: Snapshot, *, related: bool = True
+        self,
+        older: Snapshot,
+        newer: Snapshot,
+        *,
+        related: bool = True,
+        origin: Snapshot | None = None,
     ) -> AsyncIterator[Change]:
-        since = await self._call(lambda: self._pool.created(older)) - _TICK
-        await self._checked(newer)
+        taken = [await self._call(partial(self._pool.created, each)) for each in (older, newer)]
         old, new = self._snapshot_path(older), self._snapshot_path(newer)
         if related:
-            found = told(old, new, await names(old, new), unsure_since=since)
+            kinship = Kinship(min(taken) - _TICK, by_content=False)
+            found = told(old, new, await names(old, new), kinship)
+        elif origin is not None:
+            past = await self._call(partial(self._pool.created, origin))
+            found = changes(old, new, Kinship(past - _TICK))
         else:
-            found = changes(old, new, unsure_since=None)
+            found = changes(old, new, Kinship())
         try:
             while batch := await self._call(lambda: list(islice(found, _BATCH))):
                 for change in batch:

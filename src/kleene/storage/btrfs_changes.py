@@ -14,6 +14,7 @@ from pathlib import Path
 from kleene.host import process
 from kleene.storage import send_stream
 from kleene.storage.compare import (
+    Kinship,
     Tree,
     changes,
     compare,
@@ -50,37 +51,51 @@ def _read(fd: int) -> Names:
         return send_stream.read(stream)
 
 
-def told(
-    older: Path, newer: Path, found: Names, *, unsure_since: float
-) -> Generator[Change, None, None]:
+def told(older: Path, newer: Path, found: Names, kinship: Kinship) -> Generator[Change, None, None]:
     """The changes at the paths that were found, and below the directories that came, went or moved.
 
     Args:
-        unsure_since: as of :func:`kleene.storage.compare.changes`, for what has to be compared all the same.
+        kinship: for what has to be compared all the same.
     """
     with opened(older, newer) as (old, new):
-        told = {
-            (change.kind, change.path): change
-            for path, written in found.paths()
-            for change in _at(old, new, path, written, unsure_since)
-        }
+        told = {(change.kind, change.path): change for change in _named(old, new, found, kinship)}
         shared = any(_shared(old, new, change) for change in told.values())
     # The stream names a file that was written by one of its names only.
-    yield from changes(older, newer, unsure_since=unsure_since) if shared else told.values()
+    yield from changes(older, newer, kinship) if shared else told.values()
 
 
-def _at(old: Tree, new: Tree, path: str, written: bool, unsure_since: float) -> Iterator[Change]:
-    was = old.find(path) if path else old.root()
-    now = new.find(path) if path else new.root()
-    if was is None and now is None:
-        return
+def _named(old: Tree, new: Tree, found: Names, kinship: Kinship) -> Iterator[Change]:
+    whole: set[str] = (
+        set()
+    )  # directories on one side only, which were told with all that is in them
+    for path, written in found.paths():
+        if path.rpartition("/")[0] in whole:
+            whole.add(path)
+            continue
+        was = old.find(path) if path else old.root()
+        now = new.find(path) if path else new.root()
+        yield from _at(old, new, path, (was, now), written, kinship)
+        if (was is None) != (now is None):
+            whole.add(path)
+
+
+def _at(
+    old: Tree,
+    new: Tree,
+    path: str,
+    found: tuple[os.stat_result | None, os.stat_result | None],
+    written: bool,
+    kinship: Kinship,
+) -> Iterator[Change]:
+    was, now = found
     if was and now and (signature(was) != signature(now) or (written and not is_directory(now))):
         yield Change("modified", path or ".", size(was), size(now))
     if was and now and is_directory(was) and is_directory(now):
         if was.st_ino != now.st_ino:
-            yield from compare(old, new, unsure_since, path)
+            yield from compare(old, new, kinship, path)
         return
-    yield from gone_and_come(old, new, path, was, now)
+    if was or now:
+        yield from gone_and_come(old, new, path, was, now)
 
 
 def _shared(old: Tree, new: Tree, change: Change) -> bool:

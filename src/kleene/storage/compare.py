@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from kleene.host import inroot
@@ -106,24 +107,31 @@ class Tree:
             os.close(directory)
 
 
-def changes(
-    older: Path, newer: Path, *, unsure_since: float | None
-) -> Generator[Change, None, None]:
+@dataclass(frozen=True)
+class Kinship:
+    """What is known of two trees before they are compared.
+
+    Attributes:
+        unsure_since: what has the same inode in both and was changed before this time (seconds since the
+            epoch) is the same: a little before the snapshot was taken that is the past of both. ``None``: the
+            trees have nothing to do with each other, so inodes and times mean nothing.
+        by_content: what was written is compared by content, though its inode tells that it was written.
+    """
+
+    unsure_since: float | None = None
+    by_content: bool = True
+
+
+def changes(older: Path, newer: Path, kinship: Kinship) -> Generator[Change, None, None]:
     """What differs between two read-only trees, directories before their content.
 
     The root itself is ``.``. A directory is modified if its mode or owner is another; what came and went in
     it is told path by path.
-
-    Args:
-        unsure_since: of trees one of which is the past of the other. Files that changed at or after this
-            time (seconds since the epoch) are compared byte by byte where nothing else tells them apart. A
-            little before the older snapshot was taken. ``None``: the trees have nothing to do with each
-            other, so inodes and times mean nothing, and every file is compared.
     """
     with opened(older, newer) as (old, new):
         if signature(old.root()) != signature(new.root()):
             yield Change("modified", ".")
-        yield from compare(old, new, unsure_since)
+        yield from compare(old, new, kinship)
 
 
 @contextlib.contextmanager
@@ -133,7 +141,7 @@ def opened(older: Path, newer: Path) -> Iterator[tuple[Tree, Tree]]:
         yield old, new
 
 
-def compare(old: Tree, new: Tree, unsure_since: float | None, top: str = "") -> Iterator[Change]:
+def compare(old: Tree, new: Tree, kinship: Kinship, top: str = "") -> Iterator[Change]:
     """What differs below ``top``, a directory in both trees; as :func:`changes`."""
     waiting = [top]
     while waiting:
@@ -144,7 +152,7 @@ def compare(old: Tree, new: Tree, unsure_since: float | None, top: str = "") -> 
             was, now = before.get(name), after.get(name)
             if was and now and is_directory(was) and is_directory(now):
                 waiting.append(path)
-            if was and now and _differs(old, new, path, was, now, unsure_since):
+            if was and now and _differs(old, new, path, was, now, kinship):
                 yield Change("modified", path, size(was), size(now))
             yield from gone_and_come(old, new, path, was, now)
 
@@ -169,15 +177,15 @@ def _differs(
     path: str,
     was: os.stat_result,
     now: os.stat_result,
-    unsure_since: float | None,
+    kinship: Kinship,
 ) -> bool:
-    if unsure_since is None:
-        if _content_free(was) != _content_free(now):
-            return True
-    elif signature(was) != signature(now):
-        return True
-    elif now.st_ctime < unsure_since:
+    untouched = kinship.unsure_since is not None and signature(was) == signature(now)
+    if untouched and now.st_ctime < (kinship.unsure_since or 0):
         return False
+    if not kinship.by_content and not untouched:
+        return True
+    if _content_free(was) != _content_free(now):
+        return True
     if stat.S_ISLNK(now.st_mode):
         return old.target(path) != new.target(path)
     if not stat.S_ISREG(now.st_mode):

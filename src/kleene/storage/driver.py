@@ -176,14 +176,20 @@ class StorageDriver(Protocol):
         ...
 
     def diff(
-        self, older: Snapshot, newer: Snapshot, *, related: bool = True
+        self,
+        older: Snapshot,
+        newer: Snapshot,
+        *,
+        related: bool = True,
+        origin: Snapshot | None = None,
     ) -> AsyncIterator[Change]:
         """What changed between two snapshots, in no certain order but directories before their content.
 
         Args:
-            related: the newer one was made from the older one, by whatever snapshots and clones: only what
-                was written since is read. Else names, modes, owners and contents are compared, and times
-                are not.
+            related: one was made from the other, by whatever snapshots and clones: only what was written
+                since is read. Else names, modes, owners and contents are compared, and times are not.
+            origin: of those that are not related, a snapshot that both were made from: what neither wrote
+                since is not read.
         """
         ...
 

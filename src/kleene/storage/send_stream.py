@@ -19,6 +19,7 @@ _HEADER = struct.Struct("<IHI")
 _ATTRIBUTE = struct.Struct("<HH")
 _PATH, _PATH_TO, _PATH_LINK = 15, 16, 17
 _CHUNK = 1 << 16
+_MAKING = range(3, 9)  # MKFILE, MKDIR, MKNOD, MKFIFO, MKSOCK, SYMLINK
 _RENAME = 9
 _END = 21
 # WRITE, CLONE, TRUNCATE, CHMOD, CHOWN, UPDATE_EXTENT, SET_XATTR and REMOVE_XATTR change what is there.
@@ -27,27 +28,36 @@ _WRITING = frozenset((13, 14, 15, 16, 17, 18, 19, 22))
 
 @dataclass
 class Node:
-    """A name in a directory. ``named``: the stream names it; ``written``: and changes what is there."""
+    """A name in a directory.
+
+    Attributes:
+        named: the stream names it.
+        written: it changes what is there.
+        passing: it makes something of this name, which neither tree has.
+    """
 
     named: bool = False
     written: bool = False
+    passing: bool = False
     children: dict[str, Node] = field(default_factory=dict)
 
 
 class Names:
     """The names of a stream as a tree, in which a directory that is renamed takes along what is in it.
 
-    A name that was given up stays: it may be one of the old tree.
+    A name that was given up stays, for it may be one of the old tree; but not one under which something new
+    was made: it always gets its own name by a rename.
     """
 
     def __init__(self) -> None:
         self.root = Node()
 
-    def name(self, path: str, *, written: bool = False) -> None:
+    def name(self, path: str, *, written: bool = False, made: bool = False) -> None:
         """Keep a path."""
         node = self._node(path)
         node.named = True
         node.written |= written
+        node.passing |= made
 
     def rename(self, old: str, new: str) -> None:
         """What was named below ``old`` is from now on below ``new``."""
@@ -57,6 +67,9 @@ class Names:
         target.named = True
         target.written |= moved.written
         target.children, moved.children = moved.children, {}
+        if moved.passing:
+            parent, _, name = old.rpartition("/")
+            del self._node(parent).children[name]
 
     def paths(self) -> Iterator[tuple[str, bool]]:
         """Every path that was named, the shorter before the longer; and whether it was written to."""
@@ -94,7 +107,7 @@ def read(stream: IO[bytes]) -> Names:
         if command == _RENAME and target is not None:
             names.rename(path, target)
         else:
-            names.name(path, written=command in _WRITING)
+            names.name(path, written=command in _WRITING, made=command in _MAKING)
     return names
 
 

@@ -22,7 +22,7 @@ from kleene.errors import Conflict, HostUnavailable, InvalidInput, NotFound
 from kleene.host import process
 from kleene.storage import zfs_command as zfs
 from kleene.storage import zfs_space, zfs_stream
-from kleene.storage.compare import changes
+from kleene.storage.compare import Kinship, changes
 from kleene.storage.driver import Change, Part, Snapshot, StorageCapabilities, Usage
 from kleene.storage.layout import dataset_parts, holds_more, missing, taken
 from kleene.storage.settle import settled
@@ -337,20 +337,36 @@ class ZfsDriver:
             await self._zfs.call("mount", name, subject=subject)
 
     async def diff(
-        self, older: Snapshot, newer: Snapshot, *, related: bool = True
+        self,
+        older: Snapshot,
+        newer: Snapshot,
+        *,
+        related: bool = True,
+        origin: Snapshot | None = None,
     ) -> AsyncIterator[Change]:
         """As the contract says, of two read-only clones: zfs-fuse shows snapshots in no other way."""
         before, after = await self._found(older), await self._found(newer)
-        created = await self._zfs.properties(before, "creation", subject=f"snapshot '{older}'")
+        kinship = Kinship()
+        if related:
+            kinship = Kinship(
+                min(await self._created(older), await self._created(newer)), by_content=False
+            )
+        elif origin is not None:
+            kinship = Kinship(await self._created(origin))
         async with AsyncExitStack() as stack:
             old = await self._mounted_clone(before, stack)
             new = await self._mounted_clone(after, stack)
-            since = int(created[0]) - _CREATION_STEP if related else None
-            found = changes(old, new, unsure_since=since)
+            found = changes(old, new, kinship)
             stack.callback(found.close)
             while batch := await asyncio.to_thread(lambda: list(islice(found, _BATCH))):
                 for change in batch:
                     yield change
+
+    async def _created(self, snapshot: Snapshot) -> int:
+        """A time before which what the snapshot has was written."""
+        name = await self._found(snapshot)
+        told = await self._zfs.properties(name, "creation", subject=f"snapshot '{snapshot}'")
+        return int(told[0]) - _CREATION_STEP
 
     @contextlib.asynccontextmanager
     async def view(self, snapshot: Snapshot) -> AsyncIterator[Path]:

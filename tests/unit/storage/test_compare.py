@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kleene.storage.compare import changes
+from kleene.storage.compare import Kinship, changes
 from kleene.storage.driver import Change
 
 
@@ -20,7 +20,7 @@ def trees(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def compared(old: Path, new: Path) -> list[Change]:
-    return list(changes(old, new, unsure_since=0))
+    return list(changes(old, new, Kinship(0, by_content=False)))
 
 
 def test_a_tree_equals_itself(trees: tuple[Path, Path]) -> None:
