@@ -453,7 +453,30 @@ def test_files_of_stages_and_images_that_changed_are_named(build: Build) -> None
     build(mount)
     build("FROM tiny\nRUN echo three >/file\n", tag="origin")
     told = build(mount, "--explain").stdout
-    assert "--> not cached: the files in the mounts changed" in told
+    assert "--> not cached: the files in the mounts changed: 'origin:/' (content)" in told
+
+
+def test_files_of_mounts_that_changed_are_named(build: Build, context: Path) -> None:
+    (context / "d").mkdir()
+    for name in ("d/a", "d/b", "top"):
+        (context / name).write_text("1")
+
+    def told() -> list[str]:
+        text = (
+            "FROM tiny AS s\nCOPY top /x/top\nFROM tiny\nRUN --mount=target=/c,source=d "
+            "--mount=from=s,source=/x,target=/s true\n"
+        )
+        lines = build(text, "--explain").stdout.splitlines()
+        return [line for line in lines if line.startswith("--> not cached: the files in")]
+
+    told()
+    (context / "d/a").write_text("2")
+    (context / "d/b").unlink()
+    (context / "top").write_text("2")
+    assert told() == [
+        "--> not cached: the files in the mounts changed: 'd/a' (content), 'd/b' (removed) "
+        "and 'stage 0:/x/top' (content)"
+    ]
 
 
 # --- Failed steps

@@ -39,6 +39,20 @@ def pack(lines: Iterable[bytes]) -> bytes:
     return zstandard.compress(b"".join(lines), 1)
 
 
+def whole(key: str) -> bytes:
+    """The one entry of a tree that is not listed, by what decides it."""
+    return b"\0%o 0 - %b\0" % (stat.S_IFDIR, key[: 2 * _DIGEST].encode())
+
+
+def joined(parts: Iterable[tuple[str, bytes]]) -> bytes:
+    """Several manifests as one: each with what comes before its paths."""
+    return pack(
+        b"%b%b\0%b\0" % (os.fsencode(before), path, said)
+        for before, manifest in parts
+        for path, said in _read(manifest).items()
+    )
+
+
 def changes(old: bytes, new: bytes) -> str:
     """What differs between two manifests: ``'a' (added), 'b' (mode) and 12 more``; ``""``: nothing."""
     before, after = _read(old), _read(new)

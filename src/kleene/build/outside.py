@@ -50,6 +50,10 @@ class Mounts(Protocol):
         self, mounts: Sequence[RunMount], states: Mapping[int | str, SnapshotRecord]
     ) -> str | None: ...
 
+    async def manifest(
+        self, mounts: Sequence[RunMount], states: Mapping[int | str, SnapshotRecord]
+    ) -> bytes: ...
+
 
 class Origins(Protocol):
     """The files of snapshots, for ``COPY --from``."""

@@ -233,13 +233,18 @@ class Solver:
         if isinstance(step, CopyStep):
             return await self._copy(step)
         if isinstance(step, RunStep):
-            self._digest = None
-            self._change_key(step, await self._shop.mounts.digest(step.mounts, self._shop.states))
-            return await self._made(step, lambda: self._run(step))
+            return await self._take_run(step)
         self._key = step_key(self._key, step)
         if isinstance(step, WorkdirStep):
             self._directories.append(step)
         return Made(None, False)
+
+    async def _take_run(self, step: RunStep) -> Made:
+        self._digest = None
+        mounts, files = self._shop.mounts, (step.mounts, self._shop.states)
+        self._change_key(step, await mounts.digest(*files))
+        manifest = None if self._digest is None else lambda: mounts.manifest(*files)
+        return await self._made(step, lambda: self._run(step), manifest)
 
     def _change_key(self, step: Step, digest: str | None) -> None:
         environment = self._shop.environment
@@ -250,13 +255,13 @@ class Solver:
         self,
         step: Step | None,
         work: Callable[[], Awaitable[None]],
-        taken: Callable[[], Awaitable[Selection]] | None = None,
+        manifest: Callable[[], Awaitable[bytes]] | None = None,
         find_key: Callable[[], Awaitable[None]] | None = None,
     ) -> Made:
         """Find the state that bears the key, or make it.
 
         Args:
-            taken: the files that it takes.
+            manifest: what files it takes (``build.manifests``).
             find_key: finds the key by reading what ``work`` copies. Where the cache cannot have the state
                 anyway, it comes after the work, which has read it all then.
         """
@@ -281,7 +286,7 @@ class Solver:
             await self._keep_half_changed()
             raise
         inputs = reasons.inputs(step, directories, self._digest, self._shop.environment)
-        return await self._freeze(inputs, await (await taken()).manifest() if taken else None)
+        return await self._freeze(inputs, await manifest() if manifest else None)
 
     async def _keep_half_changed(self) -> None:
         """Freeze what the step that failed has left; no key leads to that state."""
@@ -373,7 +378,7 @@ class Solver:
                     async with self._shop.repositories.fetched(repo) as tree:
                         await self._tell(step, await adding.add_tree(root, step, tree))
 
-            return await self._made(step, work, _just(taken), find_key)
+            return await self._made(step, work, taken.manifest, find_key)
 
     async def _copy(self, step: CopyStep) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
@@ -388,7 +393,7 @@ class Solver:
         async def copy() -> None:
             await self._tell(step, await copying.copy(root, step, taken))
 
-        return await self._made(step, copy, _just(taken), find_key)
+        return await self._made(step, copy, taken.manifest, find_key)
 
     async def _copy_from(self, step: CopyStep, origin: int | str) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
@@ -405,7 +410,10 @@ class Solver:
         async def find_key() -> None:
             self._change_key(step, await origins.digest(*files))
 
-        return await self._made(step, copy, select, find_key)
+        async def manifest() -> bytes:
+            return await (await select()).manifest()
+
+        return await self._made(step, copy, manifest, find_key)
 
     async def _tell(self, step: CopyStep, replaced: Sequence[Replaced]) -> None:
         for warning in copying.warnings(*self._where(step), replaced):
@@ -429,13 +437,6 @@ def _described(base: Origin) -> str:
     if isinstance(base, Stage):
         return f"stage '{base.base.alias or base.index}'"
     return "scratch" if base == SCRATCH else f"image '{base}'"
-
-
-def _just(taken: Selection) -> Callable[[], Awaitable[Selection]]:
-    async def select() -> Selection:
-        return taken
-
-    return select
 
 
 def _check(fetched: RemoteFile, checksum: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kleene.build import manifests
 from kleene.build.context import Context
 from kleene.build.mounts import RunMount
 from kleene.build.selection import Selection
@@ -74,6 +75,7 @@ class BuildMounts(contextlib.AsyncExitStack):
         self._secrets = {name: secret.data for name, secret in config.secrets.items()}
         self._agents = config.ssh
         self._copies: dict[str, Path] = {}
+        self._selected: dict[str, Selection] = {}
         for name, data in self._secrets.items():
             if len(data) > SECRET_LIMIT:
                 raise InvalidInput(f"secret '{name}' is larger than {SECRET_LIMIT} bytes")
@@ -93,9 +95,32 @@ class BuildMounts(contextlib.AsyncExitStack):
             where = states[mount.origin], mount.origin_name
             return await self._origins.digest(*where, (literal(mount.source),))
 
+    async def manifest(self, mounts: Iterable[RunMount], states: States) -> bytes:
+        """What files are in the mounts, as far as :meth:`digest` has read them (``build.manifests``)."""
+        parts = []
+        for mount in (mount for mount in mounts if mount.has_content):
+            where = f"{mount.origin_name}:/" if mount.origin is not None else ""
+            parts.append((where, await self._manifest(mount, states)))
+        return await asyncio.to_thread(manifests.joined, parts)
+
+    async def _manifest(self, mount: RunMount, states: States) -> bytes:
+        if mount.origin is None:
+            return await (await self._of_context(mount)).manifest()
+        snapshot = states[mount.origin]
+        if mount.source == ".":  # to read all of an image would take longer than to build it
+            return manifests.pack([manifests.whole(snapshot.key or snapshot.id)])
+        name = mount.origin_name
+        return await (
+            await self._origins.select(snapshot, name, (literal(mount.source),))
+        ).manifest()
+
     async def _of_context(self, mount: RunMount) -> Selection:
+        """The same in all of the build: what counts for a key is what the command sees."""
         assert self._context is not None  # whoever has no context has no such mounts
-        return await self._context.select((literal(mount.source),))
+        if mount.source not in self._selected:
+            taken = await self._context.select((literal(mount.source),))
+            self._selected.setdefault(mount.source, taken)  # another stage may have been faster
+        return self._selected[mount.source]
 
     @contextlib.contextmanager
     def placed(self, mount: RunMount) -> Iterator[None]:
