@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def test_logs_are_bounded_by_default(daemon: Daemon) -> None:
     daemon.klee("run", "--name", "box", "tiny", "seq", "3000")
     assert daemon.klee("logs", "box").stdout.split()[0] == "2001"
     assert len(daemon.klee("logs", "--tail", "all", "box").stdout.split()) == 3000
+
+
+def test_logs_until_a_time(daemon: Daemon) -> None:
+    daemon.klee("run", "--name", "box", "tiny", "sh", "-c", "seq 5; sleep 0.3; echo later")
+    *_, last = daemon.klee("logs", "-t", "box").stdout.splitlines()
+    end = ("--until", last.split()[0])
+    assert daemon.klee("logs", *end, "box").stdout.split() == ["1", "2", "3", "4", "5"]
+    assert daemon.klee("logs", *end, "-n", "2", "box").stdout.split() == ["4", "5"]
+    assert daemon.klee("logs", *end, "-n", "0", "box").stdout == ""
+    assert daemon.klee("logs", "-f", "--until", "1h", "box").stdout == ""
+    daemon.klee("run", "-d", "--name", "goes-on", "tiny", "sh", "-c", "echo x; sleep 600")
+    soon = f"{time.time() + 1:.3f}"
+    assert daemon.klee("logs", "-f", "--until", soon, "goes-on").stdout == "x\n"
 
 
 def test_logs_follow_until_the_container_stops(daemon: Daemon) -> None:

@@ -24,7 +24,7 @@ def _lines(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     examples=(
         "klee logs web",
         "klee logs -f --tail 20 web",
-        "klee logs --since 1h30m --timestamps web",
+        "klee logs --since 1h30m --until 1h --timestamps web",
         "klee logs --tail all web > web.log 2> web.errors",
     )
 )
@@ -44,6 +44,7 @@ def _lines(ctx: click.Context, param: click.Parameter, value: str) -> int | None
     metavar="TIME",
     help="Show nothing older: a time (2026-11-24T08:00:00Z) or how long ago (1h30m).",
 )
+@click.option("--until", default="", metavar="TIME", help="End before that time; 0s is now.")
 @click.option(
     "--timestamps", "-t", is_flag=True, help="Put the time in UTC before each line, in nanoseconds."
 )

@@ -24,6 +24,7 @@ _INTERVAL = 0.1
 _BATCH = 1000
 """Records that are read at once: a megabyte or so of ordinary lines, 8 MiB at most."""
 
+_NEVER = 2**63
 _LARGEST_OUTPUT = 64 * 1024
 
 
@@ -39,25 +40,45 @@ class Logs:
 
         Raises:
             NotFound: no such container.
-            InvalidInput: ``since`` is no time.
+            InvalidInput: ``since`` or ``until`` is no time.
         """
         record = lookup.container(self._core.containers, reference)
-        since = parse_since(config.since, time.time_ns())
+        now = time.time_ns()
+        since = parse_since(config.since, now)
+        until = parse_since(config.until, now) if config.until else _NEVER
         log = self._core.platform.runtime.log(record.id)
         try:
-            history = log.history(lines=config.tail, since=since)
-            async for records in _batches(history):
+            if until == _NEVER or config.tail is None:
+                history = log.history(lines=config.tail, since=since)
+            else:
+                history = await self._last_before(record, config.tail, since, until, log)
+            async for records in _batches(_before(history, until)):
                 for output in render(records, timestamps=config.timestamps):
                     yield output
             if config.follow:
-                async for records in self._follow(record, log):
-                    for output in render(records, timestamps=config.timestamps):
+                async for records in self._follow(record, log, until):
+                    for output in render(_before(records, until), timestamps=config.timestamps):
                         yield output
         finally:
             log.close()
 
-    async def _follow(self, record: ContainerRecord, log: Log) -> AsyncIterator[list[LogRecord]]:
-        while self._is_running(record):
+    async def _last_before(
+        self, record: ContainerRecord, lines: int, since: int, until: int, log: Log
+    ) -> Iterator[LogRecord]:
+        """The last lines before a moment: they are counted first, as none of it is kept in memory."""
+        counted, total = self._core.platform.runtime.log(record.id), 0
+        try:
+            async for records in _batches(_before(counted.history(lines=None, since=since), until)):
+                total += sum(each.begins for each in records)
+        finally:
+            counted.close()
+        history = log.history(lines=None, since=since)
+        return _from_line(history, total - lines + 1) if lines else iter(())
+
+    async def _follow(
+        self, record: ContainerRecord, log: Log, until: int
+    ) -> AsyncIterator[list[LogRecord]]:
+        while self._is_running(record) and time.time_ns() < until:
             if records := await in_thread(lambda _: log.news()):
                 yield records
             else:
@@ -70,6 +91,16 @@ class Logs:
     def _is_running(self, record: ContainerRecord) -> bool:
         present = self._core.containers.containers.get(record.id)
         return present is not None and present.running
+
+
+def _before(records: Iterable[LogRecord], until: int) -> Iterator[LogRecord]:
+    return itertools.takewhile(lambda record: record.time < until, records)
+
+
+def _from_line(records: Iterable[LogRecord], number: int) -> Iterator[LogRecord]:
+    """What follows the beginning of a line, counted from 1."""
+    begun = itertools.count(1)
+    return itertools.dropwhile(lambda record: not record.begins or next(begun) < number, records)
 
 
 async def _batches(history: Iterator[LogRecord]) -> AsyncIterator[list[LogRecord]]:
