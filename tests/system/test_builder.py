@@ -109,9 +109,9 @@ def test_configuration_is_inherited_and_shown(build: Build, daemon: Daemon) -> N
         "HEALTHCHECK --interval=5s CMD true\nMAINTAINER me\n"
     )
     daemon.klee("image", "tag", "made", "parent")
-    built = build("FROM parent\nLABEL a=4\n")
+    built = build("FROM parent\nLABEL a=3\n", "--label", "a=4", "--label", "c")
     image = inspected(daemon, "image", "made")
-    assert image["labels"] == {"a": "4", "b": "2 3", "maintainer": "me"}
+    assert image["labels"] == {"a": "4", "b": "2 3", "c": "", "maintainer": "me"}
     assert image["exposed_ports"] == ["80/tcp", "53/udp"]
     assert image["volumes"] == ["/data"]
     assert image["stop_signal"] == "SIGQUIT"

@@ -10,6 +10,9 @@ from kleene.cli.command import Misused
 from kleene.cli.settings_options import file_variables, settings_config
 from kleene.schemas.constants import AUTO
 
+_DRIVERS = {"host": "host", "none": "disabled"}
+"""What Docker's users write for ``--network``, and the network driver that means: no network is called so."""
+
 _PORT_FORM = "write HOST[:CONTAINER][/tcp|udp] or INTERFACE:HOST:CONTAINER[/tcp|udp]"
 _MOUNT_FORM = "write SOURCE:DESTINATION[:rw|ro]; a SOURCE with '/' first is a path of the host"
 _MOUNT_FIELDS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
@@ -24,10 +27,11 @@ def container_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> 
     Raises:
         Misused: a mount, port or address cannot be understood.
     """
-    network = options.get("network")
+    network = network_of(options)
     if network is None and (options.get("ip") or options.get("ip6")):
         raise Misused("an address needs a network", hint="name the network: --network NETWORK")
-    driver = options.get("driver") or ("host" if network is None else "ipnet")
+    wanted = _DRIVERS.get(options.get("network") or "host", "ipnet")
+    driver = options.get("driver") or wanted
     if network is not None and driver in ("host", "disabled"):
         raise Misused(
             f"a container with driver '{driver}' cannot be on a network",
@@ -40,6 +44,12 @@ def container_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> 
         "jail_param": list(options["jailparam"]),
         "network_driver": driver,
     }
+
+
+def network_of(options: Mapping[str, Any]) -> str | None:
+    """The network of ``--network``; ``None`` for what means a driver."""
+    network: str | None = options.get("network")
+    return None if network in _DRIVERS else network
 
 
 def creation_config(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:

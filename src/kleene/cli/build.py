@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kleene.cli.arguments import build_arguments, container_config, endpoint
+from kleene.cli.arguments import build_arguments, container_config, endpoint, network_of
 from kleene.cli.buildcontext import choose_context
 from kleene.cli.command import CommandWithVerbs, OneOf, UsageError, WholeNumber
 from kleene.cli.grants import grant_options, grants
+from kleene.cli.labels import label_options, labels_of
 from kleene.cli.options import container_options
 from kleene.cli.output import is_terminal, print_error
 from kleene.cli.session import Session, pass_session
@@ -98,6 +99,7 @@ _INTERRUPTED = 130
     show_default=True,
     help="What --check prints: text for people, or JSON for programs.",
 )
+@label_options()
 @click.option("--rm", is_flag=True, help="Remove what was built if the build fails.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only the image's id.")
 @click.option(
@@ -173,11 +175,12 @@ def _view(session: Session, options: dict[str, Any]) -> View:
 def build_config(options: dict[str, Any]) -> dict[str, Any]:
     """The ``ImageBuildConfig`` of the options of ``build``, without the context. Raises InvalidInput."""
     container = container_config(options, os.environ) | {"image": options["base"]}
-    network = options["network"]
+    network = network_of(options)
     return {
         "tag": options["tag"],
         "buildargs": build_arguments(options["build_arg"], os.environ),
         "cleanup": options["rm"],
+        "labels": labels_of(options["label"], options["label_file"]),
         "quiet": options["quiet"],
         "no_cache": options["no_cache"],
         "target": options["target"],

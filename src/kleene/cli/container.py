@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kleene.cli import values
-from kleene.cli.arguments import creation_config, endpoint, variables
+from kleene.cli.arguments import creation_config, endpoint, network_of, variables
 from kleene.cli.command import command, prune_filter
 from kleene.cli.options import (
     COMMAND_LAST,
@@ -81,8 +81,8 @@ def create_container(
     container = client.containers.create(config, meanwhile=meanwhile, note=_note)
     if cidfile is not None:
         _write_id(cidfile, container)
-    if options["network"] is not None:
-        wanted = endpoint(options["network"], container, options["ip"], options["ip6"])
+    if (network := network_of(options)) is not None:
+        wanted = endpoint(network, container, options["ip"], options["ip6"])
         try:
             client.networks.connect(wanted)
         except BaseException:
@@ -167,6 +167,13 @@ def wait(session: Session, containers: Sequence[str]) -> int:
 
 @command(examples=("klee rmc web", "klee container rm -f $(klee lsc -q)"))
 @click.option("--force", "-f", is_flag=True, help="Stop the containers first.")
+@click.option(
+    "--volumes",
+    "-v",
+    is_flag=True,
+    expose_value=False,
+    help="For those who come from Docker: a container's anonymous volumes always go with it.",
+)
 @_NAMES
 @pass_session
 def rm(session: Session, containers: Sequence[str], force: bool) -> int:

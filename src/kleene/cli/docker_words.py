@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
 
 COMMANDS: Mapping[str, str] = {
     "help": "klee --help, klee COMMAND --help",
@@ -96,7 +100,6 @@ OPTIONS: Mapping[str, str] = {
     "--sig-proxy": "signals are passed on to the process in a terminal",
     "--attach": "output is shown unless --detach is given; -i passes on input",
     "--annotation": "--label NAME=VALUE",
-    "--gateway": "--gw ADDRESS",
     "--opt": "leave it out",
     "--ipv6": "--subnet6 CIDR",
     "--squash": "an image has no layers to squash: every state is a snapshot",
@@ -115,7 +118,44 @@ OPTIONS: Mapping[str, str] = {
 """Options, and what does that here."""
 
 
-def of_option(name: str) -> str | None:
+_STARTS = "output is shown unless --detach is given; -i passes on input"
+_RMI = "an image that containers use stays: remove these first, klee rmc CONTAINER"
+_FORMAT = "--format FORMAT"
+
+OF_COMMANDS: Mapping[str, Mapping[str, str]] = {
+    "execution:start": {"-a": _STARTS},
+    "states:commit": {
+        "-a": "-c 'LABEL author=NAME'",
+        "--author": "-c 'LABEL author=NAME'",
+        "-p": "leave it out: what is kept is a snapshot of one moment",
+        "--pause": "leave it out: what is kept is a snapshot of one moment",
+    },
+    "listing:containers": {"-s": OPTIONS["--size"]},
+    "stats:stats": {
+        "-a": "leave it out: what does not run uses nothing",
+        "--all": "leave it out: what does not run uses nothing",
+        "--no-trunc": "leave it out: nothing is cut",
+    },
+    "volume:prune": {
+        "-a": "leave it out: all go that no container mounts",
+        "--all": "leave it out: all go that no container mounts",
+    },
+    "image:rm": {"-f": _RMI, "--force": _RMI},
+    "container:stop": {
+        "-s": "klee kill -s SIGNAL CONTAINER, or create it with --stop-signal",
+        "--signal": "klee kill -s SIGNAL CONTAINER, or create it with --stop-signal",
+    },
+    "copy:cp": {"-q": "leave it out: it is quiet", "--quiet": "leave it out: it is quiet"},
+    "system:version": {"-f": _FORMAT},
+    "system:info": {"-f": _FORMAT},
+    "build:build": {"-o": OPTIONS["--output"]},
+}
+"""The same of single commands, ``MODULE:FUNCTION``."""
+
+
+def of_option(name: str, command: click.Command | None) -> str | None:
     """What to do in place of an option of Docker's; ``None`` if it is none."""
-    known = OPTIONS.get(name)
+    callback = command.callback if command is not None else None
+    place = f"{callback.__module__.rpartition('.')[2]}:{callback.__name__}" if callback else ""
+    known = OF_COMMANDS.get(place, {}).get(name) or OPTIONS.get(name)
     return f"in Kleene: {known}" if known else None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kleene.cli.arguments import creation_config, variables
+from kleene.cli.arguments import creation_config, network_of, variables
 from kleene.cli.command import Misused, command
 from kleene.cli.container import create_container, grace
 from kleene.cli.options import COMMAND_LAST, creation_options, env, process_options, quiet
@@ -62,7 +62,7 @@ def run_container(session: Session, config: dict[str, Any], options: dict[str, A
     """
     process = _Process(session.client, options)
     # On a network the container is connected first, so that it goes up with its address.
-    config["start_soon"] = options["network"] is None
+    config["start_soon"] = network_of(options) is None
     container = create_container(session.client, config, options, _import_streams)
     if not process.quiet or process.detach:
         click.echo(container)

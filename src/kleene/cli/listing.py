@@ -27,7 +27,7 @@ from kleene.cli.session import Session, pass_session
     " driver, publish",
 )
 @click.option("--last", "-n", type=WholeNumber(min=0), metavar="N", help="Show the N newest.")
-@click.option("--latest", is_flag=True, help="Show the newest.")
+@click.option("--latest", "-l", is_flag=True, help="Show the newest.")
 @list_options()
 @pass_session
 def containers(
@@ -186,16 +186,28 @@ def processes(session: Session, /, container: str, **options: Any) -> None:
 @command(
     examples=(
         "klee lsi",
+        "klee lsi web",
         "klee lsi --filter reference='web:*' --filter label=team",
         "klee image ls --format '{{.Name}}:{{.Tag}} {{.ID}}'",
     )
 )
 @filter_option("image", "name, id, label, reference (a pattern), dangling, before, since")
+@click.option(
+    "--all",
+    "-a",
+    is_flag=True,
+    expose_value=False,
+    help="For those who come from Docker: all images are always shown.",
+)
 @list_options()
+@click.argument("reference", metavar="[NAME[:TAG]]", required=False)
 @pass_session
-def images(session: Session, /, filters: Sequence[str], **options: Any) -> None:
-    """List the images."""
-    objects = session.client.images.list(filters=filters)
+def images(
+    session: Session, /, filters: Sequence[str], reference: str | None, **options: Any
+) -> None:
+    """List the images, or those of a name: a pattern such as 'web*'."""
+    words = [*filters, *([f"reference={reference}"] if reference else [])]
+    objects = session.client.images.list(filters=words)
     show_list(_IMAGES, objects, fancy=session.fancy, **options)
 
 

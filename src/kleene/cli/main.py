@@ -81,7 +81,9 @@ SHORTCUTS = {
     ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="klee", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, "--version", "-v", prog_name="klee", message="%(prog)s %(version)s"
+)
 @click.option("--config", metavar="FILE", help="Configuration file to use.")
 @click.option(
     "--theme",
@@ -147,7 +149,7 @@ def _print_usage_error(error: click.UsageError) -> None:
 def _option_meant(error: click.NoSuchOption) -> str | None:
     from kleene.cli.docker_words import of_option
 
-    if known := of_option(error.option_name):
+    if known := of_option(error.option_name, error.ctx.command if error.ctx else None):
         return known
     options = [name for p in error.ctx.command.params for name in p.opts] if error.ctx else []
     nearest = nearest_of(error.option_name, options)

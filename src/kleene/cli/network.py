@@ -10,7 +10,7 @@ import click
 from kleene.cli.arguments import endpoint
 from kleene.cli.command import OneOf, command, prune_filter
 from kleene.cli.labels import label_options, labels_of
-from kleene.cli.options import force_prompt, ip, ip6
+from kleene.cli.options import force_prompt, ip, ip6, missing_ok
 from kleene.cli.output import each
 from kleene.cli.prompt import may_prune
 from kleene.cli.session import Session, pass_session
@@ -21,22 +21,32 @@ from kleene.schemas.constants import AUTO, HOST_GATEWAY
     examples=(
         "klee network create --subnet 10.13.37.0/24 testnet",
         "klee network create -t bridge --subnet 10.1.0.0/16 --gw 10.1.0.254 --no-nat lab",
-        "klee network create --subnet 10.2.0.0/24 --label team=web web",
+        "klee network create --label team=web web",
     )
 )
 @click.option(
     "--type",
     "-t",
+    "--driver",
+    "-d",
+    "type",
     type=OneOf(["loopback", "bridge", "custom"]),
     default="loopback",
     show_default=True,
     help="What connects the containers; custom: an interface that exists.",
 )
 @click.option("--interface", "-i", default="", help="Interface of the host; else Kleene names it.")
-@click.option("--subnet", default="", metavar="CIDR", help="IPv4 subnet, such as 10.13.37.0/24.")
+@click.option(
+    "--subnet",
+    default="",
+    metavar="CIDR",
+    help="IPv4 subnet, such as 10.13.37.0/24; else a free one.",
+)
 @click.option("--subnet6", default="", metavar="CIDR", help="IPv6 subnet.")
 @click.option(
     "--gw",
+    "--gateway",
+    "gw",
     default="auto",
     show_default=True,
     metavar="ADDRESS",
@@ -64,7 +74,10 @@ from kleene.schemas.constants import AUTO, HOST_GATEWAY
 @click.argument("name")
 @pass_session
 def create(session: Session, /, **options: Any) -> None:
-    """Create a network."""
+    """Create a network.
+
+    Without a subnet it is given a free private one of 254 addresses.
+    """
     if options["type"] == "custom" and not options["interface"]:
         raise click.UsageError("a custom network needs --interface")
     click.echo(session.client.networks.create(network_config(options)))
@@ -83,11 +96,12 @@ def network_config(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @command(examples=("klee rmn testnet",))
+@missing_ok
 @click.argument("networks", metavar="NETWORK...", nargs=-1, required=True)
 @pass_session
-def rm(session: Session, networks: Sequence[str]) -> int:
+def rm(session: Session, networks: Sequence[str], force: bool) -> int:
     """Remove networks; their containers are disconnected."""
-    return each(networks, session.client.networks.remove)
+    return each(networks, session.client.networks.remove, missing_ok=force)
 
 
 @command(examples=("klee network prune -f", "klee network prune --filter label=team=web"))

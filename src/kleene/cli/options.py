@@ -29,6 +29,7 @@ ip = click.option("--ip", metavar="ADDRESS", help="IPv4 address; else an unused 
 ip6 = click.option(
     "--ip6", metavar="ADDRESS", help="IPv6 address; else an unused one of the subnet."
 )
+missing_ok = click.option("--force", "-f", is_flag=True, help="Pass over those that are not there.")
 force_prompt = click.option("--force", "-f", is_flag=True, help="Do not ask.")
 
 container_options = together(
@@ -52,7 +53,12 @@ container_options = together(
         type=OneOf(["host", "ipnet", "vnet", "disabled"]),
         help="Network driver.  [default: ipnet with a network, else host]",
     ),
-    click.option("--network", "-n", metavar="NETWORK", help="Connect the container to NETWORK."),
+    click.option(
+        "--network",
+        "-n",
+        metavar="NETWORK",
+        help="Connect the container to NETWORK; host and none are the drivers host and disabled.",
+    ),
     ip,
     ip6,
 )

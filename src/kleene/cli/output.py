@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import click
 
 from kleene.client.failures import DaemonUnreachable
-from kleene.errors import KleeneError
+from kleene.errors import KleeneError, NotFound
 
 _GAP = "   "
 _UNITS = ((365 * 86400, "year"), (30 * 86400, "month"), (7 * 86400, "week"), (86400, "day"))
@@ -202,8 +202,13 @@ def _head(word: str, colour: str) -> str:
     return style(word, fg=colour, bold=True)
 
 
-def each(names: Sequence[str], action: Callable[[str], str | None]) -> int:
+def each(
+    names: Sequence[str], action: Callable[[str], str | None], *, missing_ok: bool = False
+) -> int:
     """Do ``action`` to each name and print what it gives; a failing one does not stop the others.
+
+    Args:
+        missing_ok: an object that is not there is passed over.
 
     Returns:
         The exit status: 1 if any failed.
@@ -218,6 +223,8 @@ def each(names: Sequence[str], action: Callable[[str], str | None]) -> int:
         except DaemonUnreachable:
             raise
         except KleeneError as error:
+            if missing_ok and isinstance(error, NotFound):
+                continue
             print_failure(error)
             status = 1
         else:

@@ -8,7 +8,7 @@ import click
 
 from kleene.cli.command import Misused, command, prune_filter
 from kleene.cli.labels import label_options, labels_of
-from kleene.cli.options import force_prompt
+from kleene.cli.options import force_prompt, missing_ok
 from kleene.cli.output import each
 from kleene.cli.prompt import may_prune
 from kleene.cli.session import Session, pass_session
@@ -65,9 +65,10 @@ def _limit(text: str) -> int:
 
 
 @command(examples=("klee rmv data", "klee volume rm data@before-upgrade"))
+@missing_ok
 @click.argument("volumes", metavar="VOLUME[@SNAPSHOT]...", nargs=-1, required=True)
 @pass_session
-def rm(session: Session, volumes: Sequence[str]) -> int:
+def rm(session: Session, volumes: Sequence[str], force: bool) -> int:
     """Remove volumes that no container mounts, with their snapshots; or single snapshots."""
     found = session.client.volumes
 
@@ -75,7 +76,7 @@ def rm(session: Session, volumes: Sequence[str]) -> int:
         volume, at, snapshot = text.partition("@")
         return found.remove_snapshot(volume, snapshot) if at else found.remove(volume)
 
-    return each(volumes, remove)
+    return each(volumes, remove, missing_ok=force)
 
 
 @command(examples=("klee volume prune -f", "klee volume prune --filter label!=keep"))

@@ -12,6 +12,8 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
+
 from kleene.build.config import ImageConfig
 from kleene.build.events import BuildFailed
 from kleene.build.ordering import InOrder
@@ -156,6 +158,7 @@ class Stages:
             return False
         state, config = self._last
         assert state.snapshot is not None
+        labels = config.settings.labels | self._config.labels
         finished = replace(
             self._image,
             name=name,
@@ -165,7 +168,7 @@ class Stages:
             env=list(config.env),
             user=config.user,
             workdir=config.workdir,
-            settings=config.settings,
+            settings=msgspec.structs.replace(config.settings, labels=labels),
             place=_place(self._config),
         )
         others = [stage for stage in self._shop.stages if stage != self._image.id]

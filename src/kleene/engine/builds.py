@@ -70,6 +70,7 @@ class Builds:
             KleeneError: the build could not begin; nothing is left behind.
         """
         nametag = names.parse_nametag(config.tag) if config.tag else None
+        names.check_labels(config.labels)
         async with contextlib.AsyncExitStack() as stack:
             place = await stack.enter_async_context(self._contexts.opened(config, emit))
             context = await asyncio.to_thread(

@@ -74,7 +74,7 @@ def network(store: NetworkStore, text: str) -> NetworkRecord:
         text,
         store.by_prefix,
         lambda: [r.name for r in store.networks.where()],
-        "klee lsn",
+        "klee lsn; or make one: klee network create NAME",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Sequence
 from ipaddress import (
     IPv4Interface,
     IPv4Network,
@@ -36,6 +37,8 @@ from kleene.schemas.networks import (
 
 _LOCK = "networks"
 _PREFIX = "kleene"
+_ANY_SUBNET = IPv4Network("10.0.0.0/24")
+"""As large as this is the subnet that a network is given."""
 
 
 class Networks:
@@ -80,19 +83,19 @@ class Networks:
             )
         subnet = ipam.parse_subnet4(config.subnet) if config.subnet else None
         subnet6 = ipam.parse_subnet6(config.subnet6) if config.subnet6 else None
-        if subnet is None and subnet6 is None:
-            raise InvalidInput(
-                f"network '{config.name}' has no subnet",
-                hint="give it one: klee network create --subnet 10.13.37.0/24 NAME",
-            )
         names.check_labels(config.labels)
-        await self._check_overlap(config.type, subnet, subnet6)
+        taken = await self._taken(config.type)
+        if subnet is None and subnet6 is None:
+            subnet = _free_subnet(config, [held for _, held in taken])
+        for wanted in (subnet, subnet6):
+            if wanted is not None:
+                ipam.check_overlap(wanted, taken)
         return NetworkRecord(
             id=names.new_id(),
-            name=names.check_object_name("network", config.name),
+            name=_checked_name(config.name),
             type=config.type,
-            subnet=config.subnet and str(subnet),
-            subnet6=config.subnet6 and str(subnet6),
+            subnet=str(subnet or ""),
+            subnet6=str(subnet6 or ""),
             gateway=_gateway(config.type, config.gateway, subnet),
             gateway6=_gateway(config.type, config.gateway6, subnet6),
             nat=await self._nat(config),
@@ -103,9 +106,8 @@ class Networks:
             labels=config.labels,
         )
 
-    async def _check_overlap(
-        self, kind: NetworkType, subnet: IPv4Network | None, subnet6: IPv6Network | None
-    ) -> None:
+    async def _taken(self, kind: NetworkType) -> list[tuple[str, IPv4Network | IPv6Network]]:
+        """The subnets that a new network may not have, and who has them."""
         taken: list[tuple[str, IPv4Network | IPv6Network]] = [
             (f"network '{network.name}'", ip_network(text))
             for network in self._store.networks.where()
@@ -115,9 +117,7 @@ class Networks:
         if kind != "custom":
             # A custom network is made over an interface that has the subnet already.
             taken += [("the host", held) for held in await self._links.host_subnets()]
-        for wanted in (subnet, subnet6):
-            if wanted is not None:
-                ipam.check_overlap(wanted, taken)
+        return taken
 
     async def _nat(self, config: NetworkConfig) -> str:
         if config.internal or not config.nat:
@@ -248,6 +248,29 @@ class Networks:
     async def list(self) -> list[Network]:
         """All networks, oldest first."""
         return [_wire(record) for record in self._store.networks.where()]
+
+
+def _checked_name(name: str) -> str:
+    if name in ("host", "none"):
+        raise InvalidInput(
+            f"network name '{name}' has a meaning of its own", hint="choose another name"
+        )
+    return names.check_object_name("network", name)
+
+
+def _free_subnet(config: NetworkConfig, taken: Sequence[ipam.Subnet]) -> IPv4Network:
+    """The subnet of a network that names none.
+
+    Raises:
+        InvalidInput: it is over an interface that has one; or none is free.
+    """
+    found = None if config.type == "custom" else ipam.free_subnet(_ANY_SUBNET, taken)
+    if not isinstance(found, IPv4Network):
+        raise InvalidInput(
+            f"network '{config.name}' has no subnet",
+            hint="give it one: klee network create --subnet 10.13.37.0/24 NAME",
+        )
+    return found
 
 
 def _gateway(kind: NetworkType, wanted: str, subnet: IPv4Network | IPv6Network | None) -> str:

@@ -93,6 +93,7 @@ class ImageBuildConfig(msgspec.Struct):
         secrets: for ``RUN --mount=type=secret``, by id; kept in memory while the build lasts.
         ssh: for ``RUN --mount=type=ssh``, by id: sockets of agents on the daemon's host.
         allow: what steps may ask for beyond the rule: ``network.host``, ``security.insecure``.
+        labels: of the image, beside those of the Dockerfile, and over them.
     """
 
     context: str
@@ -116,6 +117,7 @@ class ImageBuildConfig(msgspec.Struct):
     secrets: dict[str, BuildSecret] = {}
     ssh: dict[str, str] = {}
     allow: list[Entitlement] = []
+    labels: dict[str, str] = {}
 
 
 class ImageCreateConfig(msgspec.Struct):

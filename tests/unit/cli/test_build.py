@@ -72,7 +72,7 @@ def test_build_sends_the_configuration(
     klee(
         *"image build sub -f D -t web:1 --build-arg A=1 --build-arg TOKEN --build-arg NONE".split(),
         *"--from base@3f --no-cache --target app --rm --parallel 3".split(),
-        *"-n net --ip 10.0.0.3 -e E=2 -u app".split(),
+        *"-n net --ip 10.0.0.3 -e E=2 -u app --label team=web".split(),
     )
     body = daemon.requests[0].body
     container = body.pop("container_config")
@@ -91,6 +91,7 @@ def test_build_sends_the_configuration(
         "parallel": 3,
         "ordered": True,
         "resume": "",
+        "labels": {"team": "web"},
         "networks": [
             {"container": "", "network": "net", "ip_address": "10.0.0.3", "ip_address6": "<auto>"}
         ],

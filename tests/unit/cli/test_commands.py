@@ -289,6 +289,26 @@ def test_network_create(daemon: ScriptedDaemon, klee: Klee, tmp_path: Path) -> N
     assert daemon.requests[2].body["labels"] == {"a": "1", "b": ""}
 
 
+def test_words_of_docker_are_understood(daemon: ScriptedDaemon, klee: Klee) -> None:
+    daemon.answer("POST", "/containers/create", {"id": "c" * 12}, 201)
+    for word, driver in (("host", "host"), ("none", "disabled")):
+        klee("create", "--network", word, "tiny")
+        assert daemon.requests[-1].body["network_driver"] == driver
+    daemon.answer("POST", "/networks/create", {"id": "n" * 12}, 201)
+    klee("network", "create", "-d", "bridge", "--gateway", "10.0.0.9", "lan")
+    body = daemon.requests[-1].body
+    assert (body["type"], body["gateway"], body["subnet"]) == ("bridge", "10.0.0.9", "")
+    daemon.answer("GET", "/images/list?filter=reference%3Dweb", [])
+    assert klee("lsi", "-a", "web").status == 0
+    daemon.answer("DELETE", "/volumes/gone", {"message": "no such volume: 'gone'"}, 404)
+    assert klee("rmv", "-f", "gone") == (0, "", "")
+    assert klee("rmv", "gone").status == 1
+    daemon.answer("DELETE", "/containers/web?force=true", {"id": "c" * 12})
+    assert klee("rmc", "-fv", "web").status == 0
+    assert klee("-v").out.startswith("klee ")
+    assert "-c 'LABEL author=NAME'" in klee("commit", "-a", "me", "web").err
+
+
 def test_network_connect_and_disconnect(daemon: ScriptedDaemon, klee: Klee) -> None:
     daemon.answer("POST", "/networks/connect", b"", 204)
     daemon.answer("POST", "/networks/net/disconnect/web", b"", 204)
