@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from kleene.errors import NotFound
-from kleene.storage.driver import Change, Part, Snapshot, StorageDriver
+from kleene.host import filedata
+from kleene.storage import files_space
+from kleene.storage.driver import Change, Files, Part, Snapshot, StorageDriver
 from tests.contract.conftest import MIB, Store
 
 pytestmark = pytest.mark.slow
@@ -129,6 +131,43 @@ async def test_a_view_shows_a_snapshot_and_goes(store: Store) -> None:
     with pytest.raises(NotFound):
         async with driver.view(TWO):
             pass
+
+
+async def test_files_outside_the_datasets_share_with_them_what_they_share(store: Store) -> None:
+    driver, (_, place) = store.driver, store.foreign()
+    await driver.create("image/a")
+    whole, tree, image = place / "blob", place / "tree", driver.mountpoint("image/a")
+    write(whole, 4 * MIB)
+    write(place / "small", 100_000)
+    (tree / "d").mkdir(parents=True)
+    for target in (tree / "d" / "same", image / "same"):
+        with whole.open("rb") as source, target.open("xb") as file:
+            filedata.copy_data(source.fileno(), file.fileno(), whole.stat())
+            os.fsync(file.fileno())
+    write(tree / "own", MIB)
+    await driver.create("image/b")
+    await driver.snapshot(Snapshot("image/b", "1"))  # ZFS accounts for what it wrote out
+    parts: list[Part] = [Files(str(each)) for each in (whole, place / "small", tree)]
+    shares = driver.capabilities.reflink
+    groups: list[list[Part]] = [
+        *([part] for part in parts),
+        parts,
+        ["image/a"],
+        [*parts, "image/a"],
+        [Files("/no")],
+    ]
+    found = [usage.exclusive for usage in await driver.space(groups)]
+    same = 4 * MIB
+    expected = [
+        *(0 if shares else same, 100_000, MIB if shares else same + MIB),
+        *(100_000 + MIB + (0 if shares else 2 * same), 0 if shares else same),
+        *(100_000 + MIB + (same if shares else 3 * same), 0),
+    ]
+    assert found == pytest.approx(expected, abs=SLACK)
+    # As in another file system than the pool's, where only they share with one another.
+    alone = [usage.exclusive for usage in files_space.measure(groups, lambda: None)]
+    apart = 100_000 + MIB + (same if shares else 2 * same)
+    assert alone == pytest.approx([*expected[:3], apart, 0, apart, 0], abs=SLACK)
 
 
 async def changed(

@@ -31,7 +31,6 @@ from kleene.schemas.contexts import ContextOffer
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _CHUNK = 1024 * 1024
-_BLOCK = 512  # stat(2), st_blocks
 _HINT = (
     "a build context is a tar archive (.tar, .tar.gz, .tar.xz, .tar.zst, .tar.bz2), without '..' in its "
     "names"
@@ -66,12 +65,10 @@ class _Kept(NamedTuple):
     Attributes:
         used: when it was last, in seconds since the epoch.
         size: bytes of its files.
-        disk: bytes that they take on disk.
     """
 
     used: float
     size: int
-    disk: int
     path: str
 
 
@@ -82,14 +79,13 @@ class Stored:
     Attributes:
         id: of the context; of the files ``contents``, or ``recent-contents``.
         used: when it was last, in seconds since the epoch.
-        disk: bytes that come free if it goes.
         idle: whether it may go: no build and no upload has to do with it.
+        paths: of the files and directories that go with it. Nobody writes to them.
     """
 
     id: str
     name: str
     used: float
-    disk: int
     idle: bool
     paths: tuple[str, ...]
 
@@ -106,7 +102,7 @@ class ContextStore:
         for made in (self._lists, self._trees):
             made.mkdir(exist_ok=True, mode=0o700)
         self._users: dict[str, int] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self._sizes: dict[str, int] = {}
         self._lock = threading.Lock()
         self._decoding = threading.Lock()
         for half in (*self._lists.glob("*.*"), *self._trees.glob("*.*")):
@@ -321,27 +317,24 @@ class ContextStore:
                 if "." in entry.name:  # in the making, or on its way out
                     continue
                 with contextlib.suppress(FileNotFoundError):
-                    status, whole = entry.stat(), entry.is_dir()
-                    size, disk = status.st_size, status.st_blocks * _BLOCK
-                    if whole:
-                        size, disk = self._size(Path(entry.path))
-                    yield _Kept(status.st_mtime, size, disk, entry.path)
+                    status = entry.stat()
+                    size = self._size(Path(entry.path)) if entry.is_dir() else status.st_size
+                    yield _Kept(status.st_mtime, size, entry.path)
 
-    def _size(self, tree: Path) -> tuple[int, int]:
-        """Bytes of its files, and what they take on disk."""
+    def _size(self, tree: Path) -> int:
+        """Bytes of its files."""
         if tree.name not in self._sizes:
-            size = disk = 0
-            for here, _, names in os.walk(tree):
-                for name in names:
-                    status = os.lstat(os.path.join(here, name))  # noqa: PTH118 - of many files
-                    size, disk = size + status.st_size, disk + status.st_blocks * _BLOCK
-            self._sizes[tree.name] = size, disk
+            self._sizes[tree.name] = sum(
+                os.lstat(os.path.join(here, name)).st_size  # noqa: PTH118 - of many files
+                for here, _, names in os.walk(tree)
+                for name in names
+            )
         return self._sizes[tree.name]
 
 
 def _stored(name: str, shown: str, kept: Sequence[_Kept], idle: bool) -> Stored:
-    used, disk = max(each.used for each in kept), sum(each.disk for each in kept)
-    return Stored(name, shown, used, disk, idle, tuple(each.path for each in kept))
+    used = max(each.used for each in kept)
+    return Stored(name, shown, used, idle, tuple(each.path for each in kept))
 
 
 def _remove(path: Path) -> None:

@@ -35,7 +35,7 @@ from kleene.schemas.space import (
     SnapshotSize,
     SystemUsage,
 )
-from kleene.storage.driver import Part, Snapshot, Usage
+from kleene.storage.driver import Files, Part, Snapshot, Usage
 
 _WIDTH = 60
 
@@ -74,9 +74,9 @@ class Space:
 
     async def usage(self) -> SystemUsage:
         """All objects, and what pruning would free."""
-        held = self.holdings()
+        held, stored = self.holdings(), await self._contexts.stored()
         kinds, groups = await asyncio.to_thread(
-            _kinds, held, self._containers(), self._volumes(), self.mounts()
+            _kinds, held, self._containers(), self._volumes(), self.mounts(), stored
         )
         found = iter(await self.measure(groups))
         shown = {
@@ -84,7 +84,6 @@ class Space:
             for kind, entries in kinds.items()
         }
         own, prunable = [next(found) for _ in kinds], [next(found) for _ in kinds]
-        contexts = _contexts(await self._contexts.stored())
         return SystemUsage(
             kinds=[
                 KindUsage(
@@ -96,10 +95,9 @@ class Space:
                     objects=objects,
                 )
                 for index, (kind, objects) in enumerate(shown.items())
-            ]
-            + [contexts],
-            own=next(found).exclusive + contexts.own,
-            prunable=next(found).exclusive + contexts.prunable,
+            ],
+            own=next(found).exclusive,
+            prunable=next(found).exclusive,
             free=await self._core.platform.storage.pool_free(),
         )
 
@@ -127,8 +125,10 @@ class Space:
         )
 
     async def measure(self, groups: Sequence[Sequence[Part]]) -> list[Usage]:
-        """What groups of datasets and snapshots hold: :meth:`StorageDriver.space`."""
-        return await self._core.platform.storage.space(groups)
+        """What groups of datasets, snapshots and files hold: :meth:`StorageDriver.space`."""
+        # Contexts may share blocks with images, and with one another.
+        contexts = [part for each in await self._contexts.stored() for part in _files(each)]
+        return (await self._core.platform.storage.space([*groups, contexts]))[:-1]
 
     def mounts(self) -> list[Entry]:
         """All caches of ``RUN --mount=type=cache``."""
@@ -173,11 +173,8 @@ class Space:
         until = _limit(filters)
         held = self.holdings()
         entries = await asyncio.to_thread(_cache_to_prune, held, self.mounts(), every, until)
-        plan = await self._plan(held, entries)
-        contexts = _contexts(await self._contexts.stored(until))
-        plan.objects += [each for each in contexts.objects if each.prunable]
-        plan.bytes += contexts.prunable
-        return plan
+        contexts = [_context(each) for each in await self._contexts.stored(until)]
+        return await self._plan(held, [*entries, *_prunable(contexts)])
 
     async def _plan(self, held: Holdings, entries: list[Entry]) -> PrunePlan:
         groups = [*(entry.parts for entry in entries), parts_of(held, entries)]
@@ -257,7 +254,11 @@ def _images_to_prune(held: Holdings, every: bool, filters: Words) -> list[Entry]
 
 
 def _kinds(
-    held: Holdings, containers: list[Entry], volumes: list[Entry], mounts: list[Entry]
+    held: Holdings,
+    containers: list[Entry],
+    volumes: list[Entry],
+    mounts: list[Entry],
+    contexts: Sequence[Stored],
 ) -> tuple[dict[str, list[Entry]], list[list[Part]]]:
     """All objects by their kind, and what is to be measured: each, each kind, its prune, all, all prunes."""
     kinds = {
@@ -265,6 +266,7 @@ def _kinds(
         "containers": containers,
         "volumes": volumes,
         "build cache": [*_cache(held, every=True), *mounts],
+        "build contexts": [_context(each) for each in contexts],
     }
     everything = [entry for entries in kinds.values() for entry in entries]
     groups = [
@@ -307,21 +309,13 @@ def _limit(filters: Words) -> float:
     return min((parse_since(each, time.time_ns()) / 1e9 for each in wanted), default=math.inf)
 
 
-def _contexts(stored: Sequence[Stored]) -> KindUsage:
-    """Uploaded build contexts. They lie in the data directory, not in the pool, and share nothing."""
-    objects = []
-    for each in stored:
-        shown = _held("context", each.id, each.name, iso_time(each.used), prunable=each.idle)
-        objects.append(_measured(shown, Usage(each.disk, each.disk)))
-    prunable = [each for each in objects if each.prunable]
-    return KindUsage(
-        kind="build contexts",
-        count=len(objects),
-        active=len(objects) - len(prunable),
-        own=sum(each.own for each in objects),
-        prunable=sum(each.own for each in prunable),
-        objects=objects,
-    )
+def _context(stored: Stored) -> Entry:
+    shown = _held("context", stored.id, stored.name, iso_time(stored.used), prunable=stored.idle)
+    return Entry(shown, _files(stored))
+
+
+def _files(stored: Stored) -> list[Part]:
+    return [Files(path) for path in stored.paths]
 
 
 def _held(kind: str, name: str, shown: str, used: str, *, prunable: bool) -> HeldObject:

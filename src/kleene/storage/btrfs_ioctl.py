@@ -26,6 +26,7 @@ _UUID_SUBVOL_KEY = 251
 _INLINE = 0
 _FILE_EXTENT_SIZE = 53  # struct btrfs_file_extent_item with a place on disk
 _SEARCHED = 4 * 1024 * 1024
+_SEARCHED_OF_ONE = 16 * 1024
 _MAX = 2**64 - 1
 _RDONLY = 1 << 1
 _SPEC_BY_ID = 1 << 4
@@ -220,17 +221,21 @@ def _search_key(tree: int, first: tuple[int, int, int], last: tuple[int, int, in
     )
 
 
-def data_extents(fd: int, subvolume_id: int) -> Iterator[tuple[int, int]]:
+def data_extents(fd: int, subvolume_id: int, inode: int | None = None) -> Iterator[tuple[int, int]]:
     """Where the data of a subvolume's files lies: address and length on disk, in bytes, many times over.
 
     What is not written out yet is not there, nor are small files, which lie in the tree itself. ``fd`` is
     anything in the file system. Linux 3.16 (``BTRFS_IOC_TREE_SEARCH_V2``).
+
+    Args:
+        inode: of the one file that is meant.
     """
-    raw = ctypes.create_string_buffer(112 + _SEARCHED)
-    first, last = (FIRST_INODE, 0, 0), (_MAX - 256, 255, _MAX)
+    room = _SEARCHED if inode is None else _SEARCHED_OF_ONE
+    raw = ctypes.create_string_buffer(112 + room)
+    first, last = (inode or FIRST_INODE, 0, 0), (inode or _MAX - 256, 255, _MAX)
     while True:
         key = _search_key(subvolume_id, first, last)
-        ctypes.memmove(raw, key + struct.pack("=Q", _SEARCHED), 112)
+        ctypes.memmove(raw, key + struct.pack("=Q", room), 112)
         try:
             _ioctl(fd, _TREE_SEARCH_V2, raw)
         except FileNotFoundError:  # it was destroyed meanwhile

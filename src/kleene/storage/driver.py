@@ -29,8 +29,18 @@ class Snapshot:
         return f"{self.dataset}@{self.name}"
 
 
-Part = str | Snapshot
-"""What holds space: a dataset without its snapshots, or one snapshot."""
+@dataclass(frozen=True)
+class Files:
+    """A file outside the datasets, or a directory with all in it, by its path on the host.
+
+    What it has may share blocks with files in datasets, if it lies in the pool's file system.
+    """
+
+    path: str
+
+
+Part = str | Snapshot | Files
+"""What holds space: a dataset without its snapshots, one snapshot, or other files."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,10 @@ class Usage:
 
     exclusive: int
     referenced: int
+
+    def __add__(self, other: Usage) -> Usage:
+        """Of both, which have nothing in common."""
+        return Usage(self.exclusive + other.exclusive, self.referenced + other.referenced)
 
 
 @dataclass(frozen=True)
@@ -126,12 +140,13 @@ class StorageDriver(Protocol):
     async def usage(self, dataset: str) -> Usage: ...
 
     async def space(self, groups: Sequence[Sequence[Part]]) -> list[Usage]:
-        """For each group of datasets and snapshots, what it holds on disk.
+        """For each group of datasets, snapshots and files, what it holds on disk.
 
         ``exclusive`` is what comes free when all of the group is destroyed together, which is more than the
         sum of its members' own; ``referenced`` is all that it refers to, each block counted once. Of file
-        data as it is allocated, compressed if it is. Parts that do not exist count nothing. Reads the place
-        of every extent in the pool that it did not read before: not for a hot path.
+        data as it is allocated, compressed if it is. Parts that do not exist count nothing. Of files that no
+        group has it is not known that they share something. Reads the place of every extent in the pool that
+        it did not read before: not for a hot path.
         """
         ...
 

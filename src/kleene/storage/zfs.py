@@ -20,10 +20,11 @@ from pathlib import Path
 
 from kleene.errors import Conflict, HostUnavailable, InvalidInput, NotFound
 from kleene.host import process
+from kleene.host.threads import in_thread
+from kleene.storage import files_space, zfs_space, zfs_stream
 from kleene.storage import zfs_command as zfs
-from kleene.storage import zfs_space, zfs_stream
 from kleene.storage.compare import Kinship, changes
-from kleene.storage.driver import Change, Part, Snapshot, StorageCapabilities, Usage
+from kleene.storage.driver import Change, Files, Part, Snapshot, StorageCapabilities, Usage
 from kleene.storage.layout import dataset_parts, holds_more, missing, taken
 from kleene.storage.settle import settled
 from kleene.storage.zfs_names import GONE, Names, own_name, temporary
@@ -237,7 +238,12 @@ class ZfsDriver:
         accounts = await self._accounts()
         pool = zfs_space.Pool(accounts)
         full = {name.rpartition(":")[0]: name for name in (a.name for a in accounts) if "@" in name}
-        return [await self._space_of([self._full(p, full) for p in g], pool) for g in groups]
+        others = await in_thread(lambda stop: files_space.measure(groups, stop.check))
+        found = []
+        for group, other in zip(groups, others, strict=True):
+            names = [self._full(part, full) for part in group if not isinstance(part, Files)]
+            found.append(other + await self._space_of(names, pool))
+        return found
 
     async def _accounts(self) -> list[zfs_space.Account]:
         await process.run(["zpool", "sync", self._names.root.partition("/")[0]])  # not in zfs-fuse
@@ -248,7 +254,7 @@ class ZfsDriver:
                 return zfs_space.accounts(done.stdout.decode(errors="replace"))
         raise zfs.meaning(done, "storage pool")
 
-    def _full(self, part: Part, snapshots: dict[str, str]) -> str:
+    def _full(self, part: str | Snapshot, snapshots: dict[str, str]) -> str:
         if isinstance(part, str):
             return self._names.dataset(part)
         plain = self._names.new_snapshot(part).rpartition(":")[0]

@@ -19,6 +19,8 @@ from kleene.engine.context_store import ContextLimits, ContextStore
 from kleene.errors import Conflict, InvalidInput, NotFound
 from kleene.host.threads import Stop
 from kleene.schemas.constants import BLOB_HEADER
+from kleene.storage import files_space
+from kleene.storage.driver import Files
 
 BIG = 10**9
 
@@ -229,15 +231,18 @@ def test_what_is_kept_is_told_and_goes_exactly(store: Store, tmp_path: Path) -> 
     assert told.keys() == {context, "0" * 32, "contents", "recent-contents"}
     assert store.discard(None, before=1000) == []
     before = on_disk(tmp_path)
+    groups = [
+        [Files(path) for path in told[each].paths] for each in ("0" * 32, "contents", context)
+    ]
+    held = [usage.exclusive for usage in files_space.measure(groups, lambda: None)]
     with store.opened(context):
         os.utime(tmp_path / "s/trees" / context, (1000, 1000))
         assert set(store.discard(None)) == {"0" * 32, "contents"}
-    freed = told["0" * 32].disk + told["contents"].disk
-    assert before - on_disk(tmp_path) == freed > 5000
+    assert before - on_disk(tmp_path) == held[0] + held[1] > 5000
     os.utime(tmp_path / "s/trees" / context, (1000, 1000))
     assert store.discard([context, "x"]) == [context]
-    assert before - on_disk(tmp_path) == freed + told[context].disk
+    assert before - on_disk(tmp_path) == sum(held)
 
 
 def on_disk(directory: Path) -> int:
-    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*") if not path.is_dir())
+    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))
