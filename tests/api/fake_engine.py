@@ -464,7 +464,9 @@ class FakeCopies:
         self.received: list[tuple[str, str, str, bool, bytes]] = []
         self.content: list[bytes] = []
 
-    async def read(self, ref: str, path: str, /) -> AsyncGenerator[bytes, None]:
+    async def read(
+        self, ref: str, path: str, /, *, follow: bool = False
+    ) -> AsyncGenerator[bytes, None]:
         if ref == "nothing":
             raise NotFound("container 'nothing' does not exist")
         return self._read()

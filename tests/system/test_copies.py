@@ -149,6 +149,16 @@ def test_the_whole_of_a_container(daemon: Daemon, box: str, tmp_path: Path) -> N
     daemon.klee("cp", f"{box}:/", tmp_path / "all")
     assert (tmp_path / "all/src/a").read_text() == "a\n"
     assert [*(tmp_path / "all/proc").iterdir()] == [*(tmp_path / "all/dev").iterdir()] == []
+    script = "ln -s /src/l2 /src/l1; ln -s ../src/sub/../a /src/l2; ln -s /src/loop /src/loop"
+    daemon.klee("exec", "box", "sh", "-c", script)
+    daemon.klee("cp", "-L", f"{box}:/src/l1", tmp_path / "followed")
+    assert (tmp_path / "followed").read_text() == "a\n"
+    (tmp_path / "link").symlink_to("followed")
+    daemon.klee("cp", "-L", tmp_path / "link", f"{box}:/src/copied")
+    daemon.klee("cp", f"{box}:/src/copied", tmp_path / "again")
+    assert not (tmp_path / "again").is_symlink()
+    looped = daemon.klee("cp", "-L", f"{box}:/src/loop", tmp_path / "x", check=False)
+    assert "too many levels of symbolic links" in looped.stderr
     # A device of the host is no file to be replaced, and one of the container none to be copied.
     for arguments in ((f"{box}:/src/a", device), (device, f"{box}:/x")):
         assert "is a device" in daemon.klee("cp", *arguments, check=False).stderr

@@ -19,7 +19,7 @@ from kleene.cli.options import (
     force_prompt,
     jailparam,
 )
-from kleene.cli.output import each, print_error, printable
+from kleene.cli.output import each, printable
 from kleene.cli.prompt import may_prune
 from kleene.cli.session import Session, pass_session
 from kleene.cli.settings_options import (
@@ -220,7 +220,7 @@ def update(session: Session, /, container: str, **options: Any) -> None:
     changed = session.client.containers.change(container, config)
     click.echo(changed["id"])
     for note in changed.get("notes", ()):
-        print_error(note)
+        _note(note)
 
 
 @command(examples=("klee rename brave_turing web",))

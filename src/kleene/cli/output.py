@@ -211,7 +211,7 @@ def each(
         missing_ok: an object that is not there is passed over.
 
     Returns:
-        The exit status: 1 if any failed.
+        The exit status: 1 if any failed, or what their errors say.
 
     Raises:
         DaemonUnreachable: the others would fail too.
@@ -226,7 +226,7 @@ def each(
             if missing_ok and isinstance(error, NotFound):
                 continue
             print_failure(error)
-            status = 1
+            status = max(status, int(getattr(error, "exit_status", 1)))
         else:
             if done is not None:
                 click.echo(done)

@@ -26,6 +26,7 @@ _ENVIRONMENT = {
     "tlscert": "KLEE_TLS_CERT",
     "tlskey": "KLEE_TLS_KEY",
 }
+_EMPTY = ("tlsverify",)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
@@ -52,7 +53,12 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     """
     path = _config_path(flags.get("config"), environ)
     values = _read_file(path) if path is not None else {}
-    values |= {k: environ[v] for k, v in _ENVIRONMENT.items() if v in environ}
+    # A variable that is empty is not set; but to check the certificate can be switched off so.
+    values |= {
+        k: environ[v]
+        for k, v in _ENVIRONMENT.items()
+        if v in environ and (environ[v] or k in _EMPTY)
+    }
     values |= {k: v for k, v in flags.items() if v is not None and k in _ENVIRONMENT}
     return _checked(values)
 

@@ -95,6 +95,9 @@ def _row(sample: Sample) -> list[str]:
     ]
 
 
+_DOCKERS = ("Container", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
+"""What Docker calls the columns after the first."""
+
 _TABLE = Table(
     (
         Column("CONTAINER ID", "cyan"),
@@ -107,4 +110,5 @@ _TABLE = Table(
         Column("PIDS"),
     ),
     _row,
+    more=lambda sample: dict(zip(_DOCKERS, _row(sample)[1:], strict=True)),
 )

@@ -91,9 +91,13 @@ class AsyncContainers:
         """Remove the stopped containers that filters fit, but the persistent ones; their ids."""
         return await self._runner.run(lambda client: client.containers.prune(filters=filters))
 
-    def read_archive(self, ref: str, path: str) -> AsyncGenerator[bytes, None]:
+    def read_archive(
+        self, ref: str, path: str, *, follow: bool = False
+    ) -> AsyncGenerator[bytes, None]:
         """What is at ``path`` in it, as a tar stream; it must be read to its end, or closed."""
-        return self._runner.download(lambda client: client.containers.read_archive(ref, path))
+        return self._runner.download(
+            lambda client: client.containers.read_archive(ref, path, follow=follow)
+        )
 
     async def remove(self, ref: str, *, force: bool = False) -> str:
         """Remove a stopped container, or with ``force`` any; its id."""

@@ -138,9 +138,16 @@ class Containers:
         """Connect to a process that runs in it, by an ``AttachConfig``."""
         return self._stream(target("containers", ref, "attach"), config)
 
-    def read_archive(self, ref: str, path: str) -> Generator[bytes, None, None]:
-        """What is at ``path`` in it, as a tar stream; it must be read to its end, or closed."""
-        return self._http.download(target("containers", ref, "archive", query={"path": path}))
+    def read_archive(
+        self, ref: str, path: str, *, follow: bool = False
+    ) -> Generator[bytes, None, None]:
+        """What is at ``path`` in it, as a tar stream; it must be read to its end, or closed.
+
+        Args:
+            follow: of a link, what it points to.
+        """
+        query: Query = {"path": path, "follow": follow}
+        return self._http.download(target("containers", ref, "archive", query=query))
 
     def write_archive(
         self,

@@ -125,7 +125,9 @@ class Logs(Protocol):
 
 
 class Copies(Protocol):
-    async def read(self, ref: str, path: str, /) -> AsyncGenerator[bytes, None]: ...
+    async def read(
+        self, ref: str, path: str, /, *, follow: bool = False
+    ) -> AsyncGenerator[bytes, None]: ...
     async def write(
         self,
         ref: str,

@@ -7,6 +7,7 @@ of one that does not, a path below the destination of a mount leads into what wo
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import posixpath
 import stat
@@ -20,6 +21,9 @@ from kleene.host import inroot, oserrors
 from kleene.metadata.containers import ContainerRecord
 from kleene.schemas.containers import MountPointConfig
 
+_LINKS = 40
+"""Links that are followed one after the other, as in Linux."""
+
 _NO_DATA = (stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 _OF_KERNEL = ("dev", "proc", "sys")
 _DIRECTORY = inroot.O_PATH | os.O_DIRECTORY
@@ -32,10 +36,15 @@ class Copies:
         self._core = core
         self._lifecycle = lifecycle
 
-    async def read(self, reference: str, path: str) -> AsyncGenerator[bytes, None]:
-        """A tar stream of what is at ``path``, of a link the link itself, under its own name.
+    async def read(
+        self, reference: str, path: str, *, follow: bool = False
+    ) -> AsyncGenerator[bytes, None]:
+        """A tar stream of what is at ``path``, under its own name.
 
         Of the root directory the kernel's own file systems are left out, as they are no data.
+
+        Args:
+            follow: of a link, what it points to; else the link itself.
 
         Raises:
             NotFound: no such container, or nothing is there.
@@ -45,14 +54,15 @@ class Copies:
         with _explained(record, path):
             root, inner = await self._open(record, path, writing=False)
             with _closed_on_error(root):
-                kind = inroot.stat(root, inner, follow=False).st_mode
+                found = _target(root, inner) if follow else inner
+                kind = inroot.stat(root, found, follow=False).st_mode
                 if stat.S_IFMT(kind) in _NO_DATA:
                     raise InvalidInput(
                         f"'{path}' of container '{record.name}' is a device or a socket",
                         hint="these are not copied",
                     )
         emptied = _OF_KERNEL if posixpath.normpath(path).strip("/") == "" else ()
-        return tars.stream(root, inner, emptied=emptied)
+        return tars.stream(root, found, name=_name(inner), emptied=emptied)
 
     async def write(
         self,
@@ -149,6 +159,31 @@ def _closed_on_error(fd: int) -> Iterator[None]:
     except BaseException:
         os.close(fd)
         raise
+
+
+def _name(path: str) -> str:
+    """What is at a path is called so in an archive; the root directory has no name."""
+    return posixpath.basename(posixpath.normpath(path)) or "."
+
+
+def _target(root: int, path: str) -> str:
+    """What a path is if it is a link, and that one, if it is one.
+
+    Raises:
+        OSError: nothing is there, or links lead round in a circle.
+    """
+    inroot.stat(root, path)
+    for _ in range(_LINKS):
+        if not stat.S_ISLNK(inroot.stat(root, path, follow=False).st_mode):
+            return path
+        parent, name = inroot.split(path)
+        directory = inroot.open_in_root(root, parent, _DIRECTORY)
+        try:
+            # What begins with '/' begins at the root of the container.
+            path = posixpath.join(parent, os.readlink(name, dir_fd=directory))
+        finally:
+            os.close(directory)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
 def _open_target(root: int, path: str, name: str, directory: bool) -> tuple[int, str | None]:

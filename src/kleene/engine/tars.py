@@ -20,12 +20,12 @@ Placing = Callable[[list[str]], list[str]]
 
 
 async def stream(
-    root: int, path: str, *, emptied: Collection[str] = ()
+    root: int, path: str, *, name: str = ".", emptied: Collection[str] = ()
 ) -> AsyncGenerator[bytes, None]:
     """A tar stream of what is at ``path`` in ``root``, a descriptor that is closed at the end.
 
     Args:
-        emptied: as for :func:`kleene.host.tarwrite.write`.
+        name, emptied: as for :func:`kleene.host.tarwrite.write`.
     """
     loop = asyncio.get_running_loop()
     reading, writing = os.pipe()
@@ -34,7 +34,7 @@ async def stream(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
     )
     sink = os.fdopen(writing, "wb")
-    work = own_thread(lambda: _write(root, path, sink, emptied))
+    work = own_thread(lambda: _write(root, path, name, sink, emptied))
     try:
         while data := await reader.read(_CHUNK):
             yield data
@@ -45,9 +45,9 @@ async def stream(
         os.close(root)
 
 
-def _write(root: int, path: str, sink: IO[bytes], emptied: Collection[str]) -> None:
+def _write(root: int, path: str, name: str, sink: IO[bytes], emptied: Collection[str]) -> None:
     with sink:
-        tarwrite.write(root, path, sink, lambda: None, emptied=emptied)
+        tarwrite.write(root, path, sink, lambda: None, name=name, emptied=emptied)
 
 
 async def extract(

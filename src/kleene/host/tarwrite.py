@@ -7,7 +7,6 @@ Device nodes and sockets are left out: neither is data. So is what vanishes befo
 from __future__ import annotations
 
 import os
-import posixpath
 import stat
 import tarfile
 from collections.abc import Callable, Collection, Iterator
@@ -34,13 +33,13 @@ def write(
     sink: Writer,
     check: Callable[[], None],
     *,
+    name: str,
     emptied: Collection[str] = (),
 ) -> None:
-    """Write what is at ``path``, of a link the link itself, under its own name; blocking, for a thread.
-
-    The root directory itself has the name ``.``.
+    """Write what is at ``path``, of a link the link itself; blocking, for a thread.
 
     Args:
+        name: of the entry at the top.
         check: called for each entry; what it raises ends the writing.
         emptied: directories at the top whose content is left out.
 
@@ -48,7 +47,6 @@ def write(
         OSError: as open(2), or what ``sink`` raises.
         Conflict: a file became shorter while it was read.
     """
-    name = posixpath.basename(posixpath.normpath(path)) or "."
     base, entries = _open(root, path, emptied)
     try:
         with tarfile.open(

@@ -50,10 +50,13 @@ ALL_OF = ("label", "label!", "until")
 """Of several filters of one of these keys, all must fit."""
 
 _VALUES: Mapping[str, Sequence[str]] = {
+    "event.type": "container image network volume secret config daemon".split(),
+    "network.type": ("loopback", "bridge", "custom"),
     "status": STATES,
     "health": ("starting", "healthy", "unhealthy", "none"),
     "dangling": _BOOLEANS,
 }
+"""Of a key, or of one of a kind, all values."""
 
 
 def parse(kind: Kind, words: Iterable[str]) -> dict[str, list[str]]:
@@ -69,7 +72,7 @@ def parse(kind: Kind, words: Iterable[str]) -> dict[str, list[str]]:
             raise _unknown(f"filter '{word}' of {kind}s has an unknown key", key, KEYS[kind])
         if not equals or not value:
             raise InvalidInput(f"filter '{word}' has no value", hint=f"write {key}=VALUE")
-        allowed = _VALUES.get(key)
+        allowed = _VALUES.get(f"{kind}.{key}", _VALUES.get(key))
         if allowed is not None and value not in allowed:
             raise _unknown(f"filter '{word}' has an unknown value", value, allowed)
         found.setdefault(key, []).append(value)

@@ -36,7 +36,13 @@ def test_places_of_the_file(tmp_path: Path) -> None:
     assert load_settings({"config": str(other)}, {"HOME": str(tmp_path)}) == Settings()
 
 
-@pytest.mark.parametrize(("value", "expected"), [("1", True), ("TRUE", True), ("no", False)])
+def test_an_empty_variable_is_not_set() -> None:
+    assert load_settings({}, {"KLEE_HOST": "", "KLEE_THEME": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1", True), ("TRUE", True), ("no", False), ("", False)]
+)
 def test_tlsverify_from_the_environment(value: str, expected: bool) -> None:
     assert load_settings({}, {"KLEE_TLS_VERIFY": value}).tlsverify is expected
 

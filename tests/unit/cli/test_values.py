@@ -120,7 +120,7 @@ def test_an_update_tells_what_waits(daemon: ScriptedDaemon, klee: Klee) -> None:
     answer = {"id": "c" * 12, "notes": ["takes effect at the next start: environment"]}
     daemon.answer("POST", "/containers/web/update", answer, 201)
     done = klee("update", "--cpus", "2", "--dns", "", "web")
-    assert done == (0, "cccccccccccc\n", "klee: takes effect at the next start: environment\n")
+    assert done == (0, "cccccccccccc\n", "note: takes effect at the next start: environment\n")
     assert daemon.requests[0].body["dns"] == []
     assert daemon.requests[0].body["cpus"] == 2
 

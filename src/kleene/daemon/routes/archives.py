@@ -23,13 +23,20 @@ _Path = Annotated[str, QueryParameter(description="Absolute path in the containe
     media_type=_TAR,
     responses=errors(404),
 )
-async def read(engine: Engine, container_id: ContainerRef, path: _Path) -> Stream:
+async def read(
+    engine: Engine,
+    container_id: ContainerRef,
+    path: _Path,
+    follow: Annotated[
+        bool, QueryParameter(description="Of a link, get what it points to, under the link's name.")
+    ] = False,
+) -> Stream:
     """Get a file or directory of a container, running or not, as a tar stream.
 
-    The entry at the top has the last name of ``path``; of a link it is the link itself. A stream that cannot
-    be completed ends without its last chunk.
+    The entry at the top has the last name of ``path``; of a link it is the link itself, unless ``follow``.
+    A stream that cannot be completed ends without its last chunk.
     """
-    return Stream(await engine.copies.read(container_id, path), media_type=_TAR)
+    return Stream(await engine.copies.read(container_id, path, follow=follow), media_type=_TAR)
 
 
 @put(
