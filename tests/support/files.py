@@ -2,7 +2,8 @@
 
 ``files`` maps paths to contents (a text), or to what is said below; a path with ``/`` at its end is a
 directory. ``mode``, ``uid``, ``gid``, ``mtime`` (seconds), ``xattr`` (name: value); ``content``, ``size``
-(a hole), ``link``, ``hard`` (the path of a file above), ``tar`` (members, said alike) with ``compression``.
+(a hole), ``fifo``, ``link``, ``hard`` (the path of a file above), ``tar`` (members, said alike) with
+``compression``.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ def _make(root: Path, path: Path, spec: dict[str, Any]) -> None:
     elif "size" in spec:
         with path.open("wb") as file:
             file.truncate(spec["size"])
+    elif "fifo" in spec:
+        os.mkfifo(path)
     else:
         path.write_bytes(_content(path.name, spec))
     os.chown(path, spec.get("uid", 0), spec.get("gid", 0), follow_symlinks=False)

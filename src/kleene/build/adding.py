@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import stat
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,11 +35,11 @@ class RemoteFile:
 
 async def add(
     root: Path, step: AddStep, selection: Selection, fetched: Sequence[tuple[Url, RemoteFile]]
-) -> list[inroot.Replaced]:
+) -> list[copying.Remark]:
     """Carry out an ADD.
 
     Returns:
-        What was replaced by directories.
+        What was replaced by directories, and what was left out.
 
     Raises:
         InvalidInput, Conflict, HostUnavailable: as :func:`copying.copy`, and for an archive that is damaged
@@ -56,15 +57,15 @@ async def add(
         )
     others = tuple(source for source in selection.sources if source not in found)
     rest = step if others else replace(step, sources=())
-    replaced = await copying.copy(root, rest, replace(selection, sources=others))
+    remarks = await copying.copy(root, rest, replace(selection, sources=others))
     for source in found:
-        replaced += await in_thread(functools.partial(_extract, root, step, selection, source))
+        remarks += await in_thread(functools.partial(_extract, root, step, selection, source))
     for url, file in fetched:
         if step.unpack and await in_thread(functools.partial(_is_remote_archive, file)):
-            replaced += await in_thread(functools.partial(_extract_file, root, step, url, file))
+            remarks += await in_thread(functools.partial(_extract_file, root, step, url, file))
         else:
             await asyncio.to_thread(_write, root, step, url, file)
-    return replaced
+    return remarks
 
 
 def _open(selection: Selection, source: Source) -> IO[bytes]:
@@ -82,7 +83,7 @@ def _open(selection: Selection, source: Source) -> IO[bytes]:
 
 def _is_archive(selection: Selection, source: Source) -> bool:
     """Whether a file is a tar archive, by its content."""
-    if source.is_directory:
+    if not stat.S_ISREG(source.entries[0].stat.st_mode):
         return False
     with _open(selection, source) as file:
         return _begins_archive(file)
@@ -166,11 +167,11 @@ def _write(root: Path, step: AddStep, url: Url, fetched: RemoteFile) -> None:
         raise oserrors.explain(error, f"'{path}' cannot be written in the image") from error
 
 
-async def add_tree(root: Path, step: AddStep, tree: Context) -> list[inroot.Replaced]:
+async def add_tree(root: Path, step: AddStep, tree: Context) -> list[copying.Remark]:
     """Copy a whole tree into the destination; it belongs to root, or to whom ``--chown`` names.
 
     Returns:
-        What was replaced by directories.
+        What was replaced by directories, and what was left out.
 
     Raises:
         InvalidInput, HostUnavailable: as :func:`copying.copy`.

@@ -25,6 +25,7 @@ from kleene.contexts import patterns
 from kleene.contexts.ignore import Ignore
 from kleene.errors import InvalidInput, KleeneError, NotFound
 from kleene.host import inroot, oserrors
+from kleene.host.copytree import SPECIAL
 from kleene.host.threads import Stop, in_thread
 from kleene.host.treewalk import Entry, walk
 
@@ -254,17 +255,24 @@ class Context:
         finally:
             os.close(fd)
         if stat.S_ISDIR(status.st_mode):
-            entries = tuple(self._walk(real, stop))
-            left_out = real != "" and len(entries) == 1 and self._ignore.excludes(real)
+            found = tuple(self._walk(real, stop))
+            entries = tuple(entry for entry in found if not _is_special(entry))
+            left_out = real != "" and len(found) == 1 and self._ignore.excludes(real)
         else:
-            entries = (Entry(real, status),)
+            found = entries = (Entry(real, status),)
             left_out = self._ignore.excludes(path) or self._ignore.excludes(real)
         if left_out:
             raise InvalidInput(
                 f"'{path}' is left out of the build context by '{self._ignore.source}'",
                 hint=f"add a line '!{path}' to '{self._ignore.source}'",
             )
-        return Source(posixpath.basename(path), real, entries, stat.S_ISDIR(status.st_mode))
+        return Source(
+            posixpath.basename(path),
+            real,
+            entries,
+            stat.S_ISDIR(status.st_mode),
+            left_out=tuple(filter(_is_special, found)) if len(found) > len(entries) else (),
+        )
 
     def _real_path(self, fd: int) -> str:
         """Where an open file lies, relative to the context, without links."""
@@ -315,6 +323,10 @@ def _open_directory(path: str) -> int:
         ) from error
     except OSError as error:
         raise oserrors.explain(error, f"build context '{path}' cannot be opened") from error
+
+
+def _is_special(entry: Entry) -> bool:
+    return stat.S_IFMT(entry.stat.st_mode) in SPECIAL
 
 
 def _clean(source: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,9 +15,13 @@ from kleene.dockerfile.excerpt import quoted, visible
 from kleene.dockerfile.source import DockerfileWarning, Range, Source, picture
 from kleene.errors import InvalidInput
 from kleene.host import inroot, oserrors
+from kleene.host.copytree import SPECIAL
+from kleene.host.treewalk import Entry
 from kleene.runtime import users
 
 Owner = tuple[int, int]
+Remark = inroot.Replaced | Entry
+"""What is told of a copy: what a directory replaced, or what cannot be copied and was left out."""
 _SHOWN = 10
 
 
@@ -35,11 +40,11 @@ def make_workdir(root: Path, step: WorkdirStep) -> None:
     make_directory(root, step.path, uid, gid)
 
 
-async def copy(root: Path, step: CopyStep, selection: Selection) -> list[inroot.Replaced]:
+async def copy(root: Path, step: CopyStep, selection: Selection) -> list[Remark]:
     """Carry out a COPY.
 
     Returns:
-        What was replaced by directories.
+        What was replaced by directories, and what was left out.
 
     Raises:
         InvalidInput: the owner does not exist in the image, or a file is in the way.
@@ -48,9 +53,9 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> list[inroot.
     """
     kept = step.origin is not None and step.chown is None
     owner = await asyncio.to_thread(owner_of, root, step.chown or "")
-    replaced = []
+    remarks: list[Remark] = []
     if step.sources:
-        replaced = await selection.copy_into(
+        remarks += await selection.copy_into(
             root,
             step.destination,
             directory=step.into_directory,
@@ -59,19 +64,29 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> list[inroot.
         )
     if step.files:
         await asyncio.to_thread(_write_files, root, step, owner)
-    return replaced
+    return [*remarks, *(entry for taken in selection.sources for entry in taken.left_out)]
 
 
-def warnings(source: Source, where: Range, replaced: Sequence[inroot.Replaced]) -> Iterator[Warned]:
-    """What is said of links and files that COPY or ADD has replaced by directories."""
-    for old in replaced[:_SHOWN]:
-        was = "a file" if old.target is None else f"a link to {quoted(old.target)}"
-        hint = "to keep it, choose another destination"
-        if old.target is not None:
-            hint = f"to copy to where it leads, name it as the destination: {visible(old.path)}/"
-        yield _warned(source, where, f"{quoted(old.path)} was {was}; a directory replaced it", hint)
-    if (more := len(replaced) - _SHOWN) > 0:
-        yield _warned(source, where, f"{more} more links or files were replaced by directories")
+def warnings(source: Source, where: Range, remarks: Sequence[Remark]) -> Iterator[Warned]:
+    """What is said of what COPY or ADD has replaced by directories, or left out."""
+    for remark in remarks[:_SHOWN]:
+        said = _left_out(remark) if isinstance(remark, Entry) else _replaced(remark)
+        yield _warned(source, where, *said)
+    if (more := len(remarks) - _SHOWN) > 0:
+        yield _warned(source, where, f"{more} more files were replaced by directories or left out")
+
+
+def _left_out(entry: Entry) -> tuple[str, str]:
+    what = SPECIAL[stat.S_IFMT(entry.stat.st_mode)]
+    return f"{quoted(entry.path)} is {what} and was left out", "name it in .dockerignore"
+
+
+def _replaced(old: inroot.Replaced) -> tuple[str, str]:
+    was, hint = "a file", "to keep it, choose another destination"
+    if old.target is not None:
+        was = f"a link to {quoted(old.target)}"
+        hint = f"to copy to where it leads, name it as the destination: {visible(old.path)}/"
+    return f"{quoted(old.path)} was {was}; a directory replaced it", hint
 
 
 def _warned(source: Source, where: Range, text: str, hint: str | None = None) -> Warned:

@@ -32,6 +32,7 @@ class Source:
         entries: a directory comes first, then what is in it; of a file, the file alone.
         placed: where it goes below the destination, with ``--parents``; ``""`` without.
         above: then, the directories above it, each with where it goes.
+        left_out: of a directory, what is in it that cannot be copied.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     is_directory: bool
     placed: str = ""
     above: tuple[tuple[Entry, str], ...] = ()
+    left_out: tuple[Entry, ...] = ()
 
     def without(self, ignore: Ignore) -> Source | None:
         """The source without what is left out; ``None`` if that is all of it."""
@@ -49,8 +51,11 @@ class Source:
         start = len(self.path) + 1 if self.path else 0
         top, *inside = self.entries
         prefix = f"{self.placed}/" if self.placed else ""
-        kept = [e for e in inside if not ignore.excludes(prefix + e.path[start:])]
-        return replace(self, entries=(top, *kept))
+
+        def kept(entries: Sequence[Entry]) -> Iterator[Entry]:
+            return (e for e in entries if not ignore.excludes(prefix + e.path[start:]))
+
+        return replace(self, entries=(top, *kept(inside)), left_out=tuple(kept(self.left_out)))
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ class Selection:
         directory: bool,
         owner: Owner | None = (0, 0),
         mode: Mode | None = None,
+        keep_look: bool = False,
     ) -> list[inroot.Replaced]:
         """Copy into an image by Docker's rules.
 
@@ -124,6 +130,7 @@ class Selection:
             directory: the destination was written with a ``/`` at its end.
             owner: of all that is made; ``None`` keeps the source's for what is copied.
             mode: permission bits of what is copied; ``None`` keeps the source's.
+            keep_look: of the first directory, to a destination that is made for it.
 
         Returns:
             What was replaced by directories.
@@ -137,7 +144,7 @@ class Selection:
 
         def work(stop: Stop) -> list[inroot.Replaced]:
             with inroot.root_fd(root) as target:
-                return self._copy(target, path, directory, (owner, mode), stop)
+                return self._copy(target, path, directory, (owner, mode, keep_look), stop)
 
         return await in_thread(work)
 
@@ -167,10 +174,10 @@ class Selection:
         root: int,
         path: str,
         directory: bool,
-        looks: tuple[Owner | None, Mode | None],
+        looks: tuple[Owner | None, Mode | None, bool],
         stop: Stop,
     ) -> list[inroot.Replaced]:
-        owner, mode = looks
+        owner, mode, keep_look = looks
         if not self.sources:  # patterns that match nothing make nothing
             return []
         try:
@@ -185,8 +192,7 @@ class Selection:
             made = inroot.make_dirs(root, wanted, 0o755, *(owner or (0, 0)))
         except OSError as error:
             raise oserrors.explain(error, f"'{path}' cannot be made in the image") from error
-        # As in BuildKit, the first directory that becomes a path not written as one gives it its own look.
-        fresh = bool(made) and not directory
+        fresh = bool(made) and keep_look
         change = None if mode is None else functools.partial(modes.applied, mode)
         copy = functools.partial(
             copy_entries, self.root, owner=owner, mode=change, contents=self.digests, base=path
@@ -194,7 +200,7 @@ class Selection:
         replaced = []
         for source in self.sources:
             # One at a time: what two of them have in common by hard links becomes two files.
-            items = stop.watched(_placed(source, path, into=into, fresh=fresh))
+            items = stop.watched(_placed(root, source, path, into=into, fresh=fresh))
             replaced += copy(items, root)
             fresh = False
         return replaced
@@ -205,11 +211,13 @@ def _mode(entry: Entry) -> int:
     return 0 if stat.S_ISLNK(entry.stat.st_mode) else stat.S_IMODE(entry.stat.st_mode)
 
 
-def _placed(source: Source, path: str, *, into: bool, fresh: bool) -> Iterator[tuple[Entry, str]]:
+def _placed(
+    root: int, source: Source, path: str, *, into: bool, fresh: bool
+) -> Iterator[tuple[Entry, str]]:
     """Every entry with its path in the image. ``fresh``: the destination gets the source's own mode."""
     base = path.rstrip("/")
     if source.placed:
-        yield from _with_parents(source, base)
+        yield from _with_parents(root, source, base)
         return
     if not source.is_directory:
         yield source.entries[0], f"{base}/{source.name}" if into else path
@@ -222,11 +230,20 @@ def _placed(source: Source, path: str, *, into: bool, fresh: bool) -> Iterator[t
         yield entry, f"{base}/{entry.path[start:]}"
 
 
-def _with_parents(source: Source, base: str) -> Iterator[tuple[Entry, str]]:
+def _with_parents(root: int, source: Source, base: str) -> Iterator[tuple[Entry, str]]:
     for entry, place in source.above:
-        yield entry, f"{base}/{place}"
+        # As in BuildKit, a directory on the way keeps its look if the image has it.
+        if not _has_directory(root, f"{base}/{place}"):
+            yield entry, f"{base}/{place}"
     for entry in source.entries:
         yield entry, f"{base}/{source.placed}{entry.path[len(source.path) :]}"
+
+
+def _has_directory(root: int, path: str) -> bool:
+    try:
+        return stat.S_ISDIR(inroot.stat(root, path, follow=False).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _is_directory(root: int, path: str) -> bool:

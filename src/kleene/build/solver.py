@@ -37,7 +37,6 @@ from kleene.build.workshop import Made, State, Workshop
 from kleene.dockerfile.document import Stage
 from kleene.dockerfile.source import DockerfileError, Range, Source, located
 from kleene.errors import InvalidInput, KleeneError
-from kleene.host.inroot import Replaced
 from kleene.metadata.images import InstructionRecord, SnapshotRecord
 from kleene.runtime.driver import ProcessSpec
 from kleene.storage.driver import Snapshot
@@ -415,8 +414,8 @@ class Solver:
 
         return await self._made(step, copy, manifest, find_key)
 
-    async def _tell(self, step: CopyStep, replaced: Sequence[Replaced]) -> None:
-        for warning in copying.warnings(*self._where(step), replaced):
+    async def _tell(self, step: CopyStep, remarks: Sequence[copying.Remark]) -> None:
+        for warning in copying.warnings(*self._where(step), remarks):
             await self._emit(warning)
 
     async def _run(self, step: RunStep) -> None:

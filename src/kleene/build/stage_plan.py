@@ -327,7 +327,8 @@ class StagePlanner:
 
     def _where(self, copy: Copy | Add) -> _Where:
         files = tuple(self._inline(s) for s in copy.sources if isinstance(s, Heredoc))
-        written = self._words.not_empty(copy.destination, "the destination")
+        # As in BuildKit, variables that are empty leave the working directory.
+        written = self._words.expand(copy.destination) or "./"
         if len(copy.sources) > 1 and not is_directory(written):
             raise copy.destination.error(
                 f"several sources cannot all be copied to {quoted(written)}",

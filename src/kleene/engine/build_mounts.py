@@ -258,7 +258,7 @@ class BuildMounts(contextlib.AsyncExitStack):
         parent.mkdir(mode=0o700, exist_ok=True)
         copy = Path(tempfile.mkdtemp(dir=parent))
         (self if mount.read_only else stack).push_async_callback(_remove, copy)
-        await taken.copy_into(copy, "/content", directory=False)
+        await taken.copy_into(copy, "/content", directory=False, keep_look=True)
         if mount.read_only:
             self._copies[digest] = copy
         return copy

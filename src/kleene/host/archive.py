@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -196,7 +195,7 @@ class _Extraction:
         elif member.isfifo():
             self._replace(name, lambda: os.mkfifo(name, 0o600, dir_fd=self._fd))
             self._finish_unopened(member, name)
-            self._set_mode_unopened(member, name)
+            inroot.chmod_fifo(self._fd, name, member.mode & 0o7777)
         elif member.isreg():
             self._add_file(member, name)
         else:
@@ -263,15 +262,6 @@ class _Extraction:
         mtime = _nanoseconds(member.mtime)
         os.chown(name, member.uid, member.gid, dir_fd=self._fd, follow_symlinks=False)
         os.utime(name, ns=(mtime, mtime), dir_fd=self._fd, follow_symlinks=False)
-
-    def _set_mode_unopened(self, member: tarfile.TarInfo, name: str) -> None:
-        # Whoever else writes to the directory may have put a link there: chmod(2) would follow it.
-        fd = os.open(name, inroot.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
-        try:
-            if stat.S_ISFIFO(os.fstat(fd).st_mode):
-                os.chmod(f"/proc/self/fd/{fd}", member.mode & 0o7777)  # noqa: PTH101 - a magic link
-        finally:
-            os.close(fd)
 
     def _replace(self, name: str, make: Callable[[], _T]) -> _T:
         """Call ``make``; what has the name already is taken away."""

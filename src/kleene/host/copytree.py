@@ -24,12 +24,12 @@ Owner = tuple[int, int]
 _T = TypeVar("_T")
 _W = TypeVar("_W")
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-_SPECIAL = {
+SPECIAL = {
     stat.S_IFSOCK: "a socket",
-    stat.S_IFIFO: "a named pipe",
     stat.S_IFBLK: "a device",
     stat.S_IFCHR: "a device",
 }
+"""The types of files that cannot be copied."""
 
 
 class Contents(Protocol):
@@ -50,7 +50,7 @@ def copy_tree(source: inroot.Root, path: str, target: inroot.Root) -> None:
     Owners are kept; the target itself gets owner, mode and mtime of the source.
 
     Raises:
-        InvalidInput: a special file is in the source.
+        InvalidInput: a socket or a device is in the source.
         Conflict: the source changed during the copy.
         HostUnavailable: the target is full, or the system refuses something.
         OSError: ``path`` cannot be opened as a directory.
@@ -143,10 +143,12 @@ class _Copier:
         if kind == stat.S_IFREG:
             self._copy_file(entry, destination, name)
         elif kind == stat.S_IFLNK:
-            self._copy_link(entry, destination, name)
+            self._copy_link(entry, name)
+        elif kind == stat.S_IFIFO:
+            self._copy_fifo(entry, name)
         else:
             raise InvalidInput(
-                f"'{entry.path}' is {_SPECIAL.get(kind, 'a special file')} and cannot be copied",
+                f"'{entry.path}' is {SPECIAL.get(kind, 'a special file')} and cannot be copied",
                 hint="remove it, or name it in .dockerignore",
             )
 
@@ -211,8 +213,16 @@ class _Copier:
         if contents is not None and content is not None:
             contents.learn(key, content.digest(), attributes)
 
-    def _copy_link(self, entry: Entry, destination: str, name: str) -> None:
+    def _copy_link(self, entry: Entry, name: str) -> None:
         self._make(self._symlink, entry.target, name)
+        self._finish_unopened(entry, name)
+
+    def _copy_fifo(self, entry: Entry, name: str) -> None:
+        self._make(self._mkfifo, 0o600, name)
+        self._finish_unopened(entry, name)
+        inroot.chmod_fifo(self._to.fd, name, self._mode(entry.stat.st_mode))
+
+    def _finish_unopened(self, entry: Entry, name: str) -> None:
         uid, gid = self._owner or (entry.stat.st_uid, entry.stat.st_gid)
         os.chown(name, uid, gid, dir_fd=self._to.fd, follow_symlinks=False)
         times = entry.stat.st_mtime_ns, entry.stat.st_mtime_ns
@@ -233,6 +243,9 @@ class _Copier:
 
     def _create(self, mode: int, name: str) -> int:
         return os.open(name, _MAKE, mode, dir_fd=self._to.fd)
+
+    def _mkfifo(self, mode: int, name: str) -> None:
+        os.mkfifo(name, mode, dir_fd=self._to.fd)
 
     def _symlink(self, target: str, name: str) -> None:
         os.symlink(target, name, dir_fd=self._to.fd)

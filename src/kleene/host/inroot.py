@@ -245,6 +245,21 @@ def remove_at(directory: int, name: str) -> None:
         shutil.rmtree(name, dir_fd=directory)
 
 
+def chmod_fifo(directory: int, name: str, mode: int) -> None:
+    """Set the permission bits of a named pipe, or do nothing if something else has the name by now.
+
+    Raises:
+        OSError: as open(2), chmod(2).
+    """
+    # Whoever else writes to the directory may have put a link there: chmod(2) would follow it.
+    fd = os.open(name, O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        if stat_module.S_ISFIFO(os.fstat(fd).st_mode):
+            os.chmod(f"/proc/self/fd/{fd}", mode)  # noqa: PTH101 - a magic link
+    finally:
+        os.close(fd)
+
+
 @dataclass(frozen=True)
 class Replaced:
     """What a directory took the place of; ``target``: where it led if it was a symbolic link."""

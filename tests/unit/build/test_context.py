@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,7 +103,7 @@ async def test_whole_context(context: Context, image: Path, directory: Path) -> 
     assert tree(image / "srv") == tree(directory)
 
 
-async def test_fresh_destination_has_the_mode_of_its_source_an_existing_one_its_own(
+async def test_the_destination_has_not_the_mode_of_the_source_unless_it_is_asked_for(
     context: Context, image: Path, directory: Path
 ) -> None:
     (directory / "app").chmod(0o700)
@@ -110,7 +111,10 @@ async def test_fresh_destination_has_the_mode_of_its_source_an_existing_one_its_
     await copy(context, image, "app", to="/new/dir")
     await copy(context, image, "app", to="/usr")
     modes = {p: (image / p).stat().st_mode & 0o777 for p in ("new", "new/dir", "usr", "usr/static")}
-    assert modes == {"new": 0o755, "new/dir": 0o700, "usr": 0o755, "usr/static": 0o711}
+    assert modes == {"new": 0o755, "new/dir": 0o755, "usr": 0o755, "usr/static": 0o711}
+    selection = await context.select(["app"])
+    await selection.copy_into(image, "/mount", directory=False, keep_look=True)
+    assert (image / "mount").stat().st_mode & 0o777 == 0o700
 
 
 async def test_several_sources_cannot_become_one_file(context: Context, image: Path) -> None:
@@ -194,10 +198,19 @@ async def test_link_to_nothing(context: Context, directory: Path) -> None:
         await context.select(["dangling"])
 
 
-async def test_special_file_is_refused(context: Context, directory: Path, image: Path) -> None:
-    os.mkfifo(directory / "pipe")
-    with pytest.raises(InvalidInput, match="'pipe' is a named pipe"):
-        await copy(context, image, ".", to="/")
+async def test_a_socket_is_left_out_unless_it_is_meant(
+    context: Context, directory: Path, image: Path
+) -> None:
+    before = await digest_of(directory, ".")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "app/socket"))
+    selection = await context.select(["."])
+    assert [e.path for source in selection.sources for e in source.left_out] == ["app/socket"]
+    assert await selection.digest() == before
+    await copy(context, image, ".", to="/")
+    assert not (image / "app/socket").exists()
+    with pytest.raises(InvalidInput, match="'app/socket' is a socket and cannot be copied"):
+        await copy(context, image, "app/socket", to="/")
 
 
 async def test_dockerignore(directory: Path, image: Path) -> None:

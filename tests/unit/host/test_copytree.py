@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,6 +250,18 @@ def test_a_directory_is_replaced_by_a_file_with_all_in_it_and_no_link_is_followe
     take(source, target)
     assert (target / "bin/run").read_bytes() == b"#!/bin/sh\n"
     assert (tmp_path / "outside/kept").exists()
+
+
+@as_root
+def test_named_pipes_are_copied(source: Path, target: Path) -> None:
+    os.mkfifo(source / "pipe")
+    (source / "pipe").chmod(0o620)
+    os.chown(source / "pipe", 5, 6)
+    (target / "pipe").write_text("in the way")
+    copy_tree(source, "/", target)
+    status = (target / "pipe").stat()
+    assert stat.S_ISFIFO(status.st_mode)
+    assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o620, 5, 6)
 
 
 def test_special_files_are_refused(source: Path, target: Path) -> None:
