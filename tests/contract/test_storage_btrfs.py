@@ -179,6 +179,35 @@ async def test_a_copy_that_does_not_fit_leaves_nothing(elsewhere: Path, btrfs_po
     run("btrfs", "subvolume", "delete", source)
 
 
+async def test_a_pool_without_room_for_a_name_gives_datasets_up(elsewhere: Path) -> None:
+    """Moving takes space in the trees, which attributes have filled here; removing must not."""
+    pool = await BtrfsDriver.open(elsewhere / "full")
+    await pool.create("image/a")
+    await pool.snapshot(FROZEN)
+    await pool.create("image/b")
+    with pytest.raises(OSError, match="space") as error:
+        fill_trees(pool.mountpoint("image/b"))
+    assert error.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="space"):
+        (elsewhere / "name").mkdir()
+    await pool.destroy("image/a")
+    await pool.destroy("image/b")
+    assert await pool.datasets() == []
+    assert subvolumes(elsewhere / "full") == []
+    await pool.create("image/b")
+    await pool.destroy("image/b")
+    await pool.close()
+
+
+def fill_trees(directory: Path) -> None:
+    """Make attributes, which lie in the trees and not in the data, until there is no room left."""
+    for file in range(1 << 16):
+        path = directory / str(file)
+        path.touch()
+        for number in range(64):
+            os.setxattr(path, f"user.{number}", os.urandom(3000))
+
+
 async def test_every_call_is_on_disk_when_it_returns(elsewhere: Path, tmp_path: Path) -> None:
     driver = await BtrfsDriver.open(elsewhere / "kleene")
 

@@ -132,6 +132,16 @@ def test_a_link_in_the_image_that_points_out(
     assert list(target.iterdir()) == []
 
 
+def test_a_file_in_place_of_more_directories_than_python_can_count(
+    daemon: Daemon, build: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "top").touch()
+    deep = "mkdir top; cd top; for i in $(seq 1500); do mkdir d; cd d; done"
+    result = build(f"FROM tiny\nRUN {deep}\nCOPY sub/ /\nRUN test -f /top && exit 5\n")
+    told(result, "code: 5")
+
+
 def test_a_dockerfile_that_is_not_there(daemon: Daemon, tmp_path: Path) -> None:
     told(refused(daemon, "build", tmp_path), "Dockerfile", str(tmp_path), "hint: ")
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import socket
+import sqlite3
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, unused_network
+from tests.support.daemon import Daemon, unused_network, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -243,3 +246,25 @@ def test_labels_and_what_prunes_take_by_them(daemon: Daemon, data: str) -> None:
     daemon.klee("network", "prune", "-f")
     wrong = daemon.klee("network", "prune", "-f", "--filter", "until=soon", check=False)
     assert "'soon' is not a time" in wrong.stderr
+
+
+def test_who_goes_away_in_the_middle_of_an_export_leaves_nothing(daemon: Daemon, data: str) -> None:
+    write(daemon, data, "dd if=/dev/zero of=/v/big bs=1M count=64 2>/dev/null")
+    assert daemon.process is not None
+    descriptors = Path(f"/proc/{daemon.process.pid}/fd")
+
+    def copies() -> list[str]:
+        return [d for d in daemon.datasets() if d.startswith(("state/", "trash/"))]
+
+    wait_until(lambda: len(daemon.klee("lsc", "-aq").stdout) == 0, "the writer is still there")
+    before = len(list(descriptors.iterdir()))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(daemon.socket))
+        client.sendall(f"GET /volumes/{data}/archive HTTP/1.1\r\nHost: k\r\n\r\n".encode())
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        assert copies()
+    wait_until(lambda: not copies(), "the copy is still there")
+    wait_until(lambda: len(list(descriptors.iterdir())) <= before, "descriptors are still open")
+    with contextlib.closing(sqlite3.connect(daemon.root / "kleene.db")) as database:
+        rows = "SELECT name FROM volumes WHERE state != 'ready'"
+        wait_until(lambda: not database.execute(rows).fetchall(), "its row is still there")

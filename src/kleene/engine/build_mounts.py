@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,7 @@ from kleene.engine.build_caches import BuildCaches, cache_key
 from kleene.engine.core import Core
 from kleene.engine.origins import Origins
 from kleene.errors import InvalidInput, KleeneError
-from kleene.host import inroot
+from kleene.host import inroot, removal
 from kleene.metadata.images import SnapshotRecord
 from kleene.runtime.driver import ProcessSpec, StepMount
 from kleene.schemas.images import ImageBuildConfig
@@ -265,7 +264,7 @@ class BuildMounts(contextlib.AsyncExitStack):
 
 
 async def _remove(directory: Path) -> None:
-    await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, True))
+    await asyncio.shield(asyncio.to_thread(removal.discard, directory))
 
 
 def _exists(root: Path, path: str) -> bool:

@@ -12,7 +12,7 @@ import contextlib
 import math
 import os
 import re
-import shutil
+import stat
 import threading
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
@@ -24,9 +24,10 @@ from kleene.contexts import manifest
 from kleene.engine import context_trees
 from kleene.engine.context_blobs import Blobs
 from kleene.errors import Conflict, InvalidInput, NotFound
-from kleene.host import archive, oserrors
+from kleene.host import archive, inroot, oserrors, removal
 from kleene.host.decompress import Reader
 from kleene.host.threads import Stop, own_thread
+from kleene.host.treewalk import walk
 from kleene.schemas.contexts import ContextOffer
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -106,7 +107,7 @@ class ContextStore:
         self._lock = threading.Lock()
         self._decoding = threading.Lock()
         for half in (*self._lists.glob("*.*"), *self._trees.glob("*.*")):
-            _remove(half)
+            removal.discard(half)
 
     def offer(self, source: IO[bytes]) -> ContextOffer:
         """Keep the list of a context; what is missing of it.
@@ -181,7 +182,7 @@ class ContextStore:
         except OSError as error:
             raise oserrors.explain(error, "the build context cannot be kept") from error
         finally:
-            shutil.rmtree(half, ignore_errors=True)
+            removal.discard(half)
 
     @contextlib.asynccontextmanager
     async def empty(self) -> AsyncIterator[Path]:
@@ -192,7 +193,7 @@ class ContextStore:
             yield path
         finally:
             # There may be a million files in it by now.
-            await asyncio.shield(own_thread(lambda: shutil.rmtree(path, ignore_errors=True)))
+            await asyncio.shield(own_thread(lambda: removal.discard(path)))
 
     @contextlib.contextmanager
     def opened(self, context: str) -> Iterator[Path]:
@@ -303,7 +304,7 @@ class ContextStore:
             with contextlib.suppress(FileNotFoundError):
                 path.rename(gone)
         self._sizes.pop(path.name, None)
-        _remove(gone)
+        removal.discard(gone)
 
     def _all(self) -> Iterator[_Kept]:
         for name in os.listdir(self._directory / "blobs"):  # noqa: PTH208 - of many files
@@ -316,7 +317,7 @@ class ContextStore:
             for entry in found:
                 if "." in entry.name:  # in the making, or on its way out
                     continue
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(FileNotFoundError, Conflict):  # it was just removed
                     status = entry.stat()
                     size = self._size(Path(entry.path)) if entry.is_dir() else status.st_size
                     yield _Kept(status.st_mtime, size, entry.path)
@@ -324,24 +325,15 @@ class ContextStore:
     def _size(self, tree: Path) -> int:
         """Bytes of its files."""
         if tree.name not in self._sizes:
-            self._sizes[tree.name] = sum(
-                os.lstat(os.path.join(here, name)).st_size  # noqa: PTH118 - of many files
-                for here, _, names in os.walk(tree)
-                for name in names
-            )
+            with inroot.root_fd(tree) as top:
+                files = (each.stat for each in walk(top) if not stat.S_ISDIR(each.stat.st_mode))
+                self._sizes[tree.name] = sum(each.st_size for each in files)
         return self._sizes[tree.name]
 
 
 def _stored(name: str, shown: str, kept: Sequence[_Kept], idle: bool) -> Stored:
     used = max(each.used for each in kept)
     return Stored(name, shown, used, idle, tuple(each.path for each in kept))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def extract(source: Reader, directory: Path, name: str, limits: ContextLimits) -> None:

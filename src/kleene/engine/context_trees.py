@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from kleene.contexts.manifest import DIRECTORY, FILE, Item, Manifest
 from kleene.errors import Conflict
-from kleene.host import filedata, oserrors
+from kleene.host import filedata, oserrors, removal
 from kleene.host.threads import Stop
 
 _PRIVATE = 0o700
@@ -43,7 +42,7 @@ def make(manifest: Manifest, directory: Path, blob: Callable[[str], str], stop: 
     except OSError as error:
         raise oserrors.explain(error, "the build context cannot be kept") from error
     finally:
-        shutil.rmtree(half, ignore_errors=True)
+        removal.discard(half)
 
 
 def _rename(half: Path, directory: Path) -> None:

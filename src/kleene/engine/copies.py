@@ -49,6 +49,7 @@ class Copies:
         Raises:
             NotFound: no such container, or nothing is there.
             InvalidInput: it is a device or a socket.
+            Conflict: what is there changed at that moment.
         """
         record = lookup.container(self._core.containers, reference)
         with _explained(record, path):
@@ -62,7 +63,8 @@ class Copies:
                         hint="these are not copied",
                     )
         emptied = _OF_KERNEL if posixpath.normpath(path).strip("/") == "" else ()
-        return tars.stream(root, found, name=_name(inner), emptied=emptied)
+        chunks = tars.stream(root, found, name=_name(inner), emptied=emptied)
+        return await tars.apart(self._core, chunks)
 
     async def write(
         self,

@@ -8,7 +8,6 @@ leaves one, so they are somebody's data (a lost database, a restored pool), and 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Awaitable
 
 from kleene.engine import making
@@ -22,6 +21,7 @@ from kleene.engine.lifecycle import Lifecycle
 from kleene.engine.networks import Networks
 from kleene.engine.volume_states import VolumeStates
 from kleene.engine.volumes import Volumes
+from kleene.host import removal
 from kleene.metadata.containers import ContainerRecord
 
 
@@ -108,12 +108,12 @@ class Reconciler:
         for cache in self._core.caches.caches.where("state != 'ready'"):
             await self._try(self._images.caches.destroy(cache), f"removing cache {cache.name}")
         copies = self._core.platform.root / DIRECTORY
-        await asyncio.to_thread(shutil.rmtree, copies, ignore_errors=True)
+        await asyncio.to_thread(removal.discard, copies)
         for volume in self._core.volumes.volumes.where("state != 'ready'"):
             await self._try(self._volumes.destroy(volume), f"removing volume {volume.name}")
         for snapshot in self._core.volumes.snapshots.where("state != 'ready'"):
-            removal = self._volume_states.destroy_snapshot(snapshot)
-            await self._try(removal, f"removing snapshot {snapshot.volume}@{snapshot.name}")
+            going = self._volume_states.destroy_snapshot(snapshot)
+            await self._try(going, f"removing snapshot {snapshot.volume}@{snapshot.name}")
 
     async def _adopt(self, record: ContainerRecord) -> None:
         self.adopted.add(record.id)

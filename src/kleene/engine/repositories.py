@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from kleene.build.context import Context
-from kleene.host import git
+from kleene.host import git, removal
 from kleene.host.archive import Bounds
 from kleene.host.giturl import GitUrl
 
@@ -53,4 +52,4 @@ class Repositories:
             with await asyncio.to_thread(Context.of_image, found.path, repository.shown) as tree:
                 yield tree
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, into, True))
+            await asyncio.shield(asyncio.to_thread(removal.discard, into))

@@ -1,6 +1,7 @@
 """Tar streams between the event loop and threads: out of a directory, and into one.
 
-Each lasts as long as its iteration or call; the thread ends with it, whatever ended it.
+Each lasts as long as its iteration or call; the thread ends with it, whatever ended it. A stream that is made
+for a client goes through :func:`apart`.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
-from typing import IO
+from typing import IO, Any
 
 from kleene.engine.chunks import read_in_thread
+from kleene.engine.core import Core
 from kleene.host import archive, tarwrite
 from kleene.host.threads import own_thread
 
@@ -45,6 +47,40 @@ async def stream(
         os.close(root)
 
 
+async def apart(core: Core, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The chunks, each made in a task of its own; the first of them is made now.
+
+    The task of a client that has gone is cancelled again and again (anyio's cancel scopes), so nothing in it
+    can clean up. What makes the chunks is cancelled once, and closed whether they are read or not.
+
+    Raises:
+        Exception: whatever stops the stream before its first chunk.
+    """
+    return _apart(core, chunks, await anext(chunks, None))
+
+
+async def _apart(
+    core: Core, chunks: AsyncGenerator[bytes, None], chunk: bytes | None
+) -> AsyncGenerator[bytes, None]:
+    step: asyncio.Future[bytes | None] | None = None
+    try:
+        while chunk is not None:
+            yield chunk
+            step = asyncio.ensure_future(anext(chunks, None))
+            chunk = await asyncio.shield(step)
+    finally:
+        core.background(_closed(chunks, step), "close stream")
+
+
+async def _closed(
+    chunks: AsyncGenerator[bytes, None], step: asyncio.Future[bytes | None] | None
+) -> None:
+    if step is not None:
+        step.cancel()
+        await _ended(step)
+    await chunks.aclose()
+
+
 def _write(root: int, path: str, name: str, sink: IO[bytes], emptied: Collection[str]) -> None:
     with sink:
         tarwrite.write(root, path, sink, lambda: None, name=name, emptied=emptied)
@@ -67,8 +103,8 @@ async def extract(
     await read_in_thread(chunks, work)
 
 
-async def _ended(work: asyncio.Future[None]) -> None:
-    """Wait for a thread's end, whatever it comes to."""
+async def _ended(work: asyncio.Future[Any]) -> None:
+    """Wait for the end of a thread or a step, whatever it comes to."""
     await asyncio.wait([work])
     if not work.cancelled():
         work.exception()

@@ -33,7 +33,7 @@ class VolumeArchives:
         """
         stack = contextlib.AsyncExitStack()
         directory = await stack.enter_async_context(self._states.copy(name, snapshot))
-        return _stream(stack, os.open(directory, _DIRECTORY))
+        return await tars.apart(self._core, _stream(stack, os.open(directory, _DIRECTORY)))
 
     async def import_(self, name: str, chunks: AsyncIterator[bytes]) -> str:
         """Fill a volume, which is made if there is none; its name. If it fails, nothing is left.

@@ -7,7 +7,6 @@ snapshots of the volume lie in it: then it stays for them, emptied of what none 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from kleene.engine.core import Core, log, now
 from kleene.engine.frozen import frozen
 from kleene.engine.volumes import Volumes
 from kleene.errors import Conflict, HostUnavailable, NotFound
+from kleene.host import removal
 from kleene.host.threads import in_thread
 from kleene.metadata.volumes import VolumeRecord, VolumeSnapshotRecord
 from kleene.schemas.volumes import VolumeCloneConfig, VolumeSnapshot, VolumeUpdate
@@ -211,7 +211,4 @@ def _named_by_time() -> str:
 
 def _delete_all(directory: Path) -> None:
     for entry in directory.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        removal.remove(entry)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from kleene.errors import InvalidInput
-from kleene.host import decompress, filedata, inroot, oserrors
+from kleene.host import decompress, filedata, inroot, oserrors, removal
 from kleene.host.decompress import Reader
 from kleene.host.tarstream import TarStream
 
@@ -270,7 +270,7 @@ class _Extraction:
         except FileExistsError:
             pass
         if self._over:
-            inroot.remove_at(self._fd, name)
+            removal.remove_at(self._fd, name)
         else:
             self._remove_empty(name)
         return make()

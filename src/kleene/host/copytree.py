@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, Self, TypeVar
 
 from kleene.errors import InvalidInput
-from kleene.host import filedata, inroot, oserrors
+from kleene.host import filedata, inroot, oserrors, removal
 from kleene.host.treewalk import Entry, Files, LastDirectory, Signature, changed, signature, walk
 
 Owner = tuple[int, int]
@@ -238,7 +238,7 @@ class _Copier:
         try:
             return make(what, name)
         except FileExistsError:
-            inroot.remove_at(self._to.fd, name)
+            removal.remove_at(self._to.fd, name)
         return make(what, name)
 
     def _create(self, mode: int, name: str) -> int:

@@ -13,14 +13,13 @@ import asyncio
 import contextlib
 import os
 import shlex
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kleene.errors import Conflict, HostUnavailable, InvalidInput, KleeneError, NotFound
-from kleene.host import bounded, inroot, process
+from kleene.host import bounded, inroot, process, removal
 from kleene.host.archive import Bounds
 from kleene.host.giturl import GitUrl, is_commit, without_credentials
 
@@ -301,12 +300,9 @@ class _Git:
 def _tidy(into: Path, repository: GitUrl, keep: bool) -> None:
     """Take away what git needs for itself; what is kept has no password in it."""
     for name in () if keep else _git_paths(into):
-        if name.is_dir() and not name.is_symlink():
-            shutil.rmtree(name)
-        else:
-            name.unlink()
+        removal.remove(name)
     if keep:
-        shutil.rmtree(into / ".git" / "refs" / "all", ignore_errors=True)
+        removal.discard(into / ".git" / "refs" / "all")
         url = without_credentials(repository.url).replace("\\", "\\\\").replace('"', '\\"')
         config = (into / ".git" / "config").read_text()
         if '[remote "origin"]' not in config:

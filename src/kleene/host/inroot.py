@@ -14,7 +14,6 @@ import ctypes
 import errno
 import os
 import secrets
-import shutil
 import stat as stat_module
 import sys
 from collections.abc import Iterator
@@ -231,18 +230,6 @@ def remove_empty(root: Path, path: str) -> None:
         where.rmdir()
     elif stat_module.S_ISREG(status.st_mode) and status.st_size == 0:
         where.unlink()
-
-
-def remove_at(directory: int, name: str) -> None:
-    """Remove what has this name in an open directory: a directory with all in it. No link is followed.
-
-    Raises:
-        OSError: as unlink(2), rmdir(2).
-    """
-    try:
-        os.unlink(name, dir_fd=directory)
-    except IsADirectoryError:
-        shutil.rmtree(name, dir_fd=directory)
 
 
 def chmod_fifo(directory: int, name: str, mode: int) -> None:

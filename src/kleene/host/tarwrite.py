@@ -6,10 +6,11 @@ Device nodes and sockets are left out: neither is data. So is what vanishes befo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from typing import IO, Protocol, cast
 
 from kleene.host import filedata, inroot
@@ -49,14 +50,18 @@ def write(
     """
     base, entries = _open(root, path, emptied)
     try:
-        with tarfile.open(
-            fileobj=cast(IO[bytes], sink),
-            mode="w|",
-            bufsize=_BUFFER,
-            format=tarfile.PAX_FORMAT,
-            encoding="utf-8",
-            errors="surrogateescape",
-        ) as archive:
+        # The walk has a directory open between two entries.
+        with (
+            contextlib.closing(entries),
+            tarfile.open(
+                fileobj=cast(IO[bytes], sink),
+                mode="w|",
+                bufsize=_BUFFER,
+                format=tarfile.PAX_FORMAT,
+                encoding="utf-8",
+                errors="surrogateescape",
+            ) as archive,
+        ):
             tree = _Tree(archive, base)
             for entry, below in entries:
                 check()
@@ -67,7 +72,7 @@ def write(
 
 def _open(
     root: inroot.Root, path: str, emptied: Collection[str]
-) -> tuple[int, Iterator[tuple[Entry, str]]]:
+) -> tuple[int, Generator[tuple[Entry, str], None, None]]:
     """A directory, and the entries in it to write, with their paths below the top of the archive."""
     status = inroot.stat(root, path, follow=False)
     if stat.S_ISDIR(status.st_mode):
@@ -81,7 +86,7 @@ def _open(
     parent, name = inroot.split(path)
     base = inroot.open_in_root(root, parent, inroot.O_PATH | os.O_DIRECTORY)
     target = os.readlink(name, dir_fd=base) if stat.S_ISLNK(status.st_mode) else ""
-    return base, iter([(Entry(name, status, target), "")])
+    return base, (each for each in [(Entry(name, status, target), "")])
 
 
 class _Tree:

@@ -149,13 +149,31 @@ class Pool:
         the trash; the name is free all the same.
         """
         group, name = dataset_parts(dataset)
+        with self._working():
+            try:
+                self._destroy_in_trash(group, name)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                # The kernel has space set aside for removing, and none for moving.
+                self._destroy_in_place(group, name)
+
+    def _destroy_in_trash(self, group: str, name: str) -> None:
         entry = secrets.token_hex(8)
-        with self._working(), self.directory(TRASH) as trash:
+        with self.directory(TRASH) as trash:
             os.mkdir(entry, _MODE, dir_fd=trash)
-            self._discard(SNAPSHOTS, group, name, entry)
-            self._discard(DATASETS, group, name, entry)
-            self._empty(trash, entry)
-            os.fsync(trash)
+            try:
+                self._discard(SNAPSHOTS, group, name, entry)
+                self._discard(DATASETS, group, name, entry)
+            finally:
+                self._empty(trash, entry)
+                os.fsync(trash)
+
+    def _destroy_in_place(self, group: str, name: str) -> None:
+        for kind in (SNAPSHOTS, DATASETS):
+            with contextlib.suppress(FileNotFoundError), self.directory(kind, group) as parent:
+                _remove(parent, name)
+                os.fsync(parent)
 
     def destroy_snapshot(self, snapshot: Snapshot) -> None:
         """Take a snapshot away in place: a read-only subvolume cannot move to another directory."""

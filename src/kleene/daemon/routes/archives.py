@@ -8,10 +8,8 @@ from litestar import Request, Router, get, put
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
-from kleene.daemon.bodies import pieces
+from kleene.daemon.bodies import TAR, pieces, tar_stream
 from kleene.daemon.routes.common import ContainerRef, Engine, errors
-
-_TAR = "application/x-tar"
 
 _Path = Annotated[str, QueryParameter(description="Absolute path in the container.")]
 
@@ -20,7 +18,7 @@ _Path = Annotated[str, QueryParameter(description="Absolute path in the containe
     "/{container_id:str}/archive",
     operation_id="Container.Archive",
     summary="container archive",
-    media_type=_TAR,
+    media_type=TAR,
     responses=errors(404),
 )
 async def read(
@@ -36,7 +34,7 @@ async def read(
     The entry at the top has the last name of ``path``; of a link it is the link itself, unless ``follow``.
     A stream that cannot be completed ends without its last chunk.
     """
-    return Stream(await engine.copies.read(container_id, path, follow=follow), media_type=_TAR)
+    return tar_stream(await engine.copies.read(container_id, path, follow=follow))
 
 
 @put(

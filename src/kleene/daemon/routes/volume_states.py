@@ -8,7 +8,7 @@ from litestar import Request, Router, delete, get, post, put
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from litestar.response import Stream
 
-from kleene.daemon.bodies import pieces
+from kleene.daemon.bodies import TAR, pieces, tar_stream
 from kleene.daemon.routes.common import Engine, VolumeName, errors, filters_of
 from kleene.schemas.common import IdResponse
 from kleene.schemas.volumes import (
@@ -17,8 +17,6 @@ from kleene.schemas.volumes import (
     VolumeSnapshotConfig,
     VolumeUpdate,
 )
-
-_TAR = "application/x-tar"
 
 _Snapshot = Annotated[str, QueryParameter(description="Name of a snapshot of the volume.")]
 
@@ -110,7 +108,7 @@ async def clone(
     "/{volume_name:str}/archive",
     operation_id="Volume.Export",
     summary="volume export",
-    media_type=_TAR,
+    media_type=TAR,
     responses=errors(404),
 )
 async def export(engine: Engine, volume_name: VolumeName, snapshot: _Snapshot = "") -> Stream:
@@ -118,7 +116,7 @@ async def export(engine: Engine, volume_name: VolumeName, snapshot: _Snapshot = 
 
     A stream that cannot be completed ends without its last chunk.
     """
-    return Stream(await engine.volume_archives.export(volume_name, snapshot), media_type=_TAR)
+    return tar_stream(await engine.volume_archives.export(volume_name, snapshot))
 
 
 @put(
