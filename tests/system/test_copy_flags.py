@@ -68,6 +68,7 @@ def test_parents_exclusions_and_modes(build: Build, found: Callable[[str], dict[
         "COPY --from=a --parents --exclude=**/*.md /all/./x /five/\n"
         "COPY --link --chmod=u=rwX,go= x /six/\n"
         "ADD --exclude=*.txt --chmod=a+x x /seven/\n"
+        "COPY --parents none*/x /eight/\nRUN test -d /eight\n"
     )
     build(text)
     one = found("/one")
@@ -79,7 +80,7 @@ def test_parents_exclusions_and_modes(build: Build, found: Callable[[str], dict[
     assert set(found("/five")) == {"x", "x/a.txt"}
     assert found("/six") == {"a.txt": "600", "b.md": "600"}
     assert found("/seven") == {"b.md": "755"}
-    assert build(text).stdout.count("Using cached") == 8
+    assert build(text).stdout.count("Using cached") == 10
     changed = build(text.replace("--exclude=*.md --exclude=deep/c*", "--exclude=*.md"))
     assert changed.stdout.count("Using cached") == 3
 

@@ -62,6 +62,8 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> list[Remark]
             owner=None if kept else owner,
             mode=step.chmod,
         )
+    if step.pivots and not selection.sources:  # with --parents, patterns without a match make it
+        await asyncio.to_thread(make_directory, root, step.destination, *owner)
     if step.files:
         await asyncio.to_thread(_write_files, root, step, owner)
     return [*remarks, *(entry for taken in selection.sources for entry in taken.left_out)]

@@ -91,7 +91,8 @@ def plan(
     Raises:
         DockerfileError: an instruction cannot be carried out, whatever the context and the image hold.
     """
-    options = Options(build_args, global_arguments(dockerfile, build_args), user, tuple(env))
+    arguments = global_arguments(dockerfile, build_args, nodes[-1].stage)
+    options = Options(build_args, arguments, user, tuple(env))
     steps: list[Step] = []
     for number, argument in enumerate(dockerfile.arguments, start=1):
         steps.append(ConfigStep(number, argument.statement.text, argument.range))

@@ -21,12 +21,20 @@ def host_platform() -> str:
     return f"{system.sysname.lower()}/{_ARCHITECTURES.get(system.machine, system.machine)}"
 
 
-def platform_arguments(platform: str) -> dict[str, str]:
-    """The build arguments of every Dockerfile (its reference, "Automatic platform ARGs")."""
+def automatic_arguments(platform: str, target: str = "") -> dict[str, str]:
+    """The build arguments of every Dockerfile (its reference, "Automatic platform ARGs").
+
+    Args:
+        target: name of the stage that becomes the image, if it has one.
+    """
     system, architecture, variant = (*platform.split("/"), "")[:3]
-    parts = {"": platform, "OS": system, "ARCH": architecture, "VARIANT": variant}
-    return {
-        f"{side}{name or 'PLATFORM'}": value
-        for side in ("BUILD", "TARGET")
-        for name, value in parts.items()
+    parts = {
+        "PLATFORM": platform,
+        "OS": system,
+        "OSVERSION": "",
+        "ARCH": architecture,
+        "VARIANT": variant,
     }
+    sides = ("BUILD", "TARGET")
+    found = {f"{side}{name}": value for side in sides for name, value in parts.items()}
+    return {**found, "TARGETSTAGE": target or "default"}

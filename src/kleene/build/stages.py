@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kleene.build.platforms import host_platform, platform_arguments
+from kleene.build.platforms import automatic_arguments, host_platform
 from kleene.dockerfile.document import Dockerfile, Stage, read_trigger
 from kleene.dockerfile.excerpt import nearest, quoted
 from kleene.dockerfile.expand import expand
@@ -51,13 +51,19 @@ class StageNode:
                 yield word, origin
 
 
-def global_arguments(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> dict[str, str]:
+def global_arguments(
+    dockerfile: Dockerfile, build_args: Mapping[str, str], target: Stage
+) -> dict[str, str]:
     """The values of the arguments before the first FROM, and of those that the platform gives.
+
+    Args:
+        target: what becomes the image.
 
     Raises:
         DockerfileError: a default cannot be expanded.
     """
-    values = platform_arguments(host_platform())
+    values = automatic_arguments(host_platform(), target.base.alias or "")
+    values |= {name: value for name, value in build_args.items() if name in values}
     for argument in (a for arg in dockerfile.arguments for a in arg.arguments):
         if argument.name in build_args:
             values[argument.name] = build_args[argument.name]
@@ -86,7 +92,8 @@ def needed_stages(
         InvalidInput: there is no such target.
     """
     wanted = _target(dockerfile, target)
-    resolver = _Resolver(dockerfile, global_arguments(dockerfile, build_args), triggers or {})
+    arguments = global_arguments(dockerfile, build_args, wanted)
+    resolver = _Resolver(dockerfile, arguments, triggers or {})
     if override is not None:
         resolver.replace_image_of(wanted, override)
     return _in_order(resolver, wanted)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from kleene.build.context import Context
 from kleene.build.events import Emit, Event, StepStarted, Warned
 from kleene.build.plan import Plan
-from kleene.build.platforms import host_platform, platform_arguments
+from kleene.build.platforms import automatic_arguments, host_platform
 from kleene.dockerfile.document import Dockerfile
 from kleene.dockerfile.lint import Facts, base_images, lint
 from kleene.dockerfile.lint_variables import Parent
@@ -34,7 +34,7 @@ async def check(
     dockerfile: Dockerfile, build_args: Mapping[str, str], context: Context, images: ImageStore
 ) -> Warnings:
     """All warnings of a Dockerfile, in its order. A hostile file takes seconds: that is a thread's work."""
-    facts = Facts(build_args, platform_arguments(host_platform()), ignored=context.ignores_all_of)
+    facts = Facts(build_args, automatic_arguments(host_platform()), ignored=context.ignores_all_of)
     named = await in_thread(lambda _: base_images(dockerfile, facts))
     parents = {name: _parent(images, name) for name in named}
     known = replace(facts, parent=parents.get)

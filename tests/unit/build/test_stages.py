@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kleene.build.platforms import platform_arguments
+from kleene.build.platforms import automatic_arguments
 from kleene.build.stages import needed_stages
 from kleene.dockerfile.document import Stage, read_dockerfile
 from kleene.dockerfile.source import DockerfileError, Source
@@ -95,10 +95,10 @@ def test_there_may_be_many_stages() -> None:
 
 
 def test_the_arguments_of_the_platform() -> None:
-    found = platform_arguments("linux/arm/v7")
+    found = automatic_arguments("linux/arm/v7")
     assert found["TARGETPLATFORM"] == "linux/arm/v7"
     assert (found["TARGETOS"], found["TARGETARCH"], found["BUILDVARIANT"]) == ("linux", "arm", "v7")
-    assert platform_arguments("linux/amd64")["TARGETVARIANT"] == ""
+    assert automatic_arguments("linux/amd64")["TARGETVARIANT"] == ""
     assert order("FROM --platform=$BUILDPLATFORM a\n") == ["0<a"]
     with pytest.raises(DockerfileError, match=r"^Dockerfile:1:17: platform 'plan9/mips' is not"):
         order("FROM --platform=plan9/mips a\n")
