@@ -85,6 +85,9 @@ _OBJECTS: dict[str, Callable[[JsonClient, str], Named]] = {
 _PARAMETERS = {
     "base": "image",
     "source_image": "image",
+    "reference": "image",
+    "older": "image",
+    "newer": "image",
     **{name: name for name in _OBJECTS if name != "config"},  # that is a file, for klee itself
     **{f"{name}s": name for name in _OBJECTS},
 }

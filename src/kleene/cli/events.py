@@ -54,9 +54,11 @@ def _teller(form: str) -> Callable[[dict[str, Any]], str]:
     """What makes a line of an event."""
     if form in ("table", "json"):
         return _told
+    from kleene.cli.docker_fields import of_event
     from kleene.cli.templates import Template
 
-    return Template(form).render
+    template = Template(form)
+    return lambda event: template.render(of_event(event))
 
 
 def _lines(stream: Stream) -> Iterator[str]:

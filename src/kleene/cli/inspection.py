@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kleene.cli.command import command, format_option
-from kleene.cli.output import each, print_json, state_of
+from kleene.cli.output import each, print_json
 from kleene.cli.session import Session, pass_session
 
 FORMAT = format_option(
@@ -19,10 +19,11 @@ FORMAT = format_option(
 def show(inspect: Callable[[str], Any], names: Sequence[str], form: str) -> int:
     """Print the one object that was asked for, or an array of those that were found."""
     if form != "json":
+        from kleene.cli.docker_fields import of_inspected
         from kleene.cli.templates import Template
 
         template = Template(form)
-        return each(names, lambda name: template.render(_with_fields_of_its_own(inspect(name))))
+        return each(names, lambda name: template.render(of_inspected(inspect(name))))
     if len(names) == 1:
         print_json(inspect(names[0]))
         return 0
@@ -30,23 +31,6 @@ def show(inspect: Callable[[str], Any], names: Sequence[str], form: str) -> int:
     status = each(names, lambda name: found.append(inspect(name)))
     print_json(found)
     return status
-
-
-def _with_fields_of_its_own(found: dict[str, Any]) -> dict[str, Any]:
-    """What is known of an object, and beside it the fields of the object itself: ``.Name`` is enough."""
-    for kind in ("container", "network", "volume"):
-        if isinstance(found.get(kind), dict):
-            more = _state(found[kind]) if kind == "container" else {}
-            return {**more, **found[kind], **found}
-    return found
-
-
-def _state(container: dict[str, Any]) -> dict[str, Any]:
-    """What Docker's users look for: ``{{.State.Running}}``, ``{{.State.Status}}``."""
-    names = ("running", "exit_code", "health", "restarting")
-    state = {name: container.get(name) for name in names}
-    times = {"started_at": container.get("started"), "finished_at": container.get("finished")}
-    return {"State": state | times | {"status": state_of(container)}}
 
 
 @command(

@@ -132,8 +132,20 @@ def test_lists_by_filter_number_and_template(daemon: ScriptedDaemon, klee: Klee)
     ports = klee("lsc", "-a", "--format", "{{.Names}} {{.State}} {{.Ports}}").out.splitlines()
     assert ports == ["a running ", "bb exited ", "ccc restarting 80->8080/tcp", "dddd created "]
     assert klee("isc", "--format", "{{.Name}} {{.Container.ID}}", "a").out == "a a0\n"
-    daemon.answer("GET", "/containers/a/inspect", {"container": FULL})
+    endpoint = {"network_id": "n1", "container_id": "a0", "ip_address": "10.0.0.2"}
+    full = {"container": FULL, "container_endpoints": [endpoint]}
+    daemon.answer("GET", "/containers/a/inspect", full)
     assert klee("isc", "-f", "{{.State.Status}} {{.State.Running}}", "a").out == "running true\n"
+    form = "{{.NetworkSettings.IPAddress}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    assert klee("isc", "-f", f"{form} {{{{.HostConfig.RestartPolicy.Name}}}}", "a").out == (
+        f"10.0.0.2 10.0.0.2 {FULL['restart_policy']}\n"
+    )
+    assert klee("isc", "-f", "{{.Nonsense}}", "a").status == 2
+    network = {"id": "n1", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1"}
+    found = {"network": network, "network_endpoints": [endpoint]}
+    daemon.answer("GET", "/networks/lan/inspect", found)
+    form = "{{range .IPAM.Config}}{{.Subnet}}{{end}} {{range .Containers}}{{.IPv4Address}}{{end}}"
+    assert klee("isn", "-f", form, "lan").out == "10.0.0.0/24 10.0.0.2\n"
 
 
 def test_long_cells_are_shown_whole_if_asked_for(daemon: ScriptedDaemon, klee: Klee) -> None:
