@@ -142,8 +142,8 @@ def test_lists_by_filter_number_and_template(daemon: ScriptedDaemon, klee: Klee)
     )
     assert klee("isc", "-f", "{{.Nonsense}}", "a").status == 2
     network = {"id": "n1", "subnet": "10.0.0.0/24", "gateway": "10.0.0.1"}
-    found = {"network": network, "network_endpoints": [endpoint]}
-    daemon.answer("GET", "/networks/lan/inspect", found)
+    lan = {"network": network, "network_endpoints": [endpoint]}
+    daemon.answer("GET", "/networks/lan/inspect", lan)
     form = "{{range .IPAM.Config}}{{.Subnet}}{{end}} {{range .Containers}}{{.IPv4Address}}{{end}}"
     assert klee("isn", "-f", form, "lan").out == "10.0.0.0/24 10.0.0.2\n"
 

@@ -31,11 +31,14 @@ _TIME = "The value of until is ISO 8601 (in UTC if it has no zone), or how long 
 
 def filters_of(kind: Kind) -> QueryParameter:
     """The query parameter of the filters of a list: it may be given several times."""
+    together = [key for key in ALL_OF if key in KEYS[kind]]
     return QueryParameter(
         name="filter",
         description=f"KEY=VALUE, for what is wanted; keys are {', '.join(KEYS[kind])}."
-        + (f" {_TIME}" if "until" in KEYS[kind] else "")
-        + f" Of one key any must fit, of {', '.join(ALL_OF)} all, of several keys each.",
+        + (f" {_TIME}" if "until" in together else "")
+        + " Of one key any must fit"
+        + (f", of {', '.join(together)} all" if together else "")
+        + ", of several keys each.",
     )
 
 
