@@ -241,11 +241,13 @@ def test_bisect_finds_the_step_and_leaves_nothing(daemon: Daemon, web: str, cont
     assert daemon.datasets() == datasets
     lines = [f"RUN echo {n} >> /log" for n in range(8)]
     build(daemon, context, "\n".join(["FROM tiny", *lines]), "-t", "good")
-    lines[5] = "RUN echo broken >> /log"
+    lines[5] = "RUN echo broken >> /log && rm /bin/cmp"
     build(daemon, context, "\n".join(["FROM tiny", *lines]), "-t", "bad")
     two = daemon.klee("image", "bisect", "good", "bad", "--", "sh", "-c", "! grep -q broken /log")
     assert "since step 7 (" in two.stdout
     assert "RUN echo broken" in two.stdout
+    gone = daemon.klee("image", "bisect", "tiny", "bad", "--", "cmp", "/bin/sh", "/bin/sh")
+    assert "since step 7 (" in gone.stdout
     early = daemon.klee("image", "bisect", "good", "bad", "--", "false", check=False)
     assert "fails in the good state 'good' already" in early.stderr
     late = daemon.klee("image", "bisect", "good", "bad", "--", "true", check=False)

@@ -17,7 +17,7 @@ from kleene.engine.build_container import BuildContainer, Services
 from kleene.engine.core import Core
 from kleene.engine.history import History, StateBefore
 from kleene.engine.step_config import as_of
-from kleene.errors import Conflict, InvalidInput
+from kleene.errors import CommandNotStarted, Conflict, InvalidInput
 from kleene.metadata.images import ImageRecord
 from kleene.runtime.driver import ProcessSpec
 from kleene.schemas.containers import ContainerConfig
@@ -189,6 +189,9 @@ class _Search:
                     return await self._execute(container, like)
             except TimeoutError:
                 return _NOT_IN_TIME
+            except CommandNotStarted as error:  # a step may have taken the program away
+                await self._say(f"{error.message}\n")
+                return error.exit_code
 
     async def _execute(self, container: BuildContainer, like: ImageRecord) -> int:
         process = await container.execute(
