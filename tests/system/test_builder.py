@@ -482,6 +482,16 @@ def test_files_of_mounts_that_changed_are_named(build: Build, context: Path) -> 
 # --- Failed steps
 
 
+@pytest.mark.parametrize("after", ["", "RUN true\n"])
+def test_a_working_directory_that_cannot_be_made_is_pointed_to(
+    build: Build, daemon: Daemon, after: str
+) -> None:
+    failed = build(f"FROM tiny\nRUN true\nWORKDIR /bin/sh\n{after}", tag="bad", check=False)
+    assert "Dockerfile:3:1: '/bin/sh' cannot be made in the image" in failed.stderr
+    assert "3 | WORKDIR /bin/sh" in failed.stderr
+    daemon.klee("rmi", "bad:failed")
+
+
 def test_what_a_failed_step_left_is_kept_beside_the_last_good_state(
     build: Build, run: Callable[..., str], context: Path, daemon: Daemon
 ) -> None:

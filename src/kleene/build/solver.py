@@ -208,14 +208,18 @@ class Solver:
             error.details = error.details or located(*self._where(step))
             raise
         except KleeneError as error:
-            placed = (
-                error
-                if isinstance(error, DockerfileError)
-                else DockerfileError(*self._where(step), error.message, error.hint)
-            )
-            raise BuildFailed(
-                placed.message, hint=placed.hint, details=error.details or placed.details
-            ) from error
+            raise self._failure(error, step) from error
+
+    def _failure(self, error: KleeneError, step: Step) -> BuildFailed:
+        """What went wrong in a step, with its place."""
+        placed = (
+            error
+            if isinstance(error, DockerfileError)
+            else DockerfileError(*self._where(step), error.message, error.hint)
+        )
+        return BuildFailed(
+            placed.message, hint=placed.hint, details=error.details or placed.details
+        )
 
     def _where(self, step: Step) -> tuple[Source, Range]:
         """The place to point to; of what ONBUILD of the parent asked for, its own text as well."""
@@ -323,7 +327,10 @@ class Solver:
             self.has_dataset = True
         root = storage.mountpoint(self._dataset)
         for step in self._directories:
-            await asyncio.to_thread(copying.make_workdir, root, step)
+            try:
+                await asyncio.to_thread(copying.make_workdir, root, step)
+            except KleeneError as error:
+                raise self._failure(error, step) from error
         self._directories.clear()
 
     async def _freeze(self, inputs: reasons.Inputs, manifest: bytes | None) -> Made:
