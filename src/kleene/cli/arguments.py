@@ -1,7 +1,8 @@
-"""What users write for mounts, ports and variables, read into the API's configurations. Pure."""
+"""What users write for mounts, ports and variables, read into the API's configurations."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,9 @@ _DRIVERS = {"host": "host", "none": "disabled"}
 """What Docker's users write for ``--network``, and the network driver that means: no network is called so."""
 
 _PORT_FORM = "write HOST[:CONTAINER][/tcp|udp] or INTERFACE:HOST:CONTAINER[/tcp|udp]"
-_MOUNT_FORM = "write SOURCE:DESTINATION[:rw|ro]; a SOURCE with '/' first is a path of the host"
+_MOUNT_FORM = (
+    "write SOURCE:DESTINATION[:rw|ro]; a SOURCE with '/' or '.' first is a path of the host"
+)
 _MOUNT_FIELDS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
 _MOUNT_FIELDS_FORM = "write type=bind|volume,source=SOURCE,target=/PATH[,readonly]"
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
@@ -137,12 +140,18 @@ def mount(text: str) -> dict[str, Any]:
             f"mount '{text}' has the relative destination '{parts[1]}'",
             hint="the destination is an absolute path in the container",
         )
+    source = _absolute(parts[0])
     return {
-        "type": "nullfs" if parts[0].startswith("/") else "volume",
-        "source": parts[0],
+        "type": "nullfs" if source.startswith("/") else "volume",
+        "source": source,
         "destination": parts[1],
         "read_only": mode == "ro",
     }
+
+
+def _absolute(source: str) -> str:
+    """A path that begins with '.', as no volume's name does, from the root on; all else as it is."""
+    return os.path.abspath(source) if source.startswith(".") else source  # noqa: PTH100 - pathlib is dear
 
 
 def _mount_of_fields(text: str) -> dict[str, Any]:
@@ -162,7 +171,7 @@ def _mount_of_fields(text: str) -> dict[str, Any]:
         )
     if kind not in ("", "volume", "bind") or not source or not target:
         raise Misused(f"mount '{text}' cannot be understood", hint=_MOUNT_FIELDS_FORM)
-    if source.startswith("/") == (kind != "bind"):
+    if source.startswith(("/", ".")) == (kind != "bind"):
         wanted = "the path of a bind mount begins" if kind == "bind" else "a volume does not begin"
         raise Misused(f"mount '{text}': {wanted} with '/'", hint=_MOUNT_FIELDS_FORM)
     read_only = fields.get("readonly", "false") not in ("false", "0")

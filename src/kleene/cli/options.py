@@ -43,7 +43,7 @@ container_options = together(
         "mount",
         multiple=True,
         metavar="SOURCE:DESTINATION[:rw|ro]",
-        help="Mount a volume, or a path of the host if SOURCE begins with '/'; also as"
+        help="Mount a volume, or a path of the host if SOURCE begins with '/' or '.'; also as"
         " type=bind|volume,source=...,target=...,readonly. Repeatable.",
     ),
     jailparam,

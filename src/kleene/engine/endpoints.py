@@ -226,8 +226,7 @@ class Endpoints:
             raise InvalidInput(
                 f"network driver '{driver}' cannot publish ports: the container has no address of "
                 "its own",
-                hint="make one, and connect the container to it: klee network create NETWORK;"
-                " klee run -n NETWORK -p ...",
+                hint="put it on a network, klee run -n NETWORK -p ...; klee network create NETWORK makes one",
             )
         await self._check_interfaces({name for port in ports for name in port.interfaces})
         default = [await self._default_interface()] if any(not p.interfaces for p in ports) else []

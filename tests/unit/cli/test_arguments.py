@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,15 @@ def test_mount() -> None:
     assert mount("type=bind,src=/srv,dst=/srv,ro") == mount("/srv:/srv:ro")
     assert mount("source=data,target=/d,readonly=false") == mount("data:/d")
     assert mount("/a=b,c:/d")["source"] == "/a=b,c"
+
+
+def test_a_mount_of_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert mount("./src:/app") == mount(f"{tmp_path}/src:/app")
+    assert mount("..:/up:ro") == mount(f"{tmp_path.parent}:/up:ro")
+    assert mount("type=bind,src=./a,dst=/a") == mount(f"{tmp_path}/a:/a")
+    with pytest.raises(InvalidInput, match="a volume does not begin"):
+        mount("type=volume,src=./a,dst=/a")
 
 
 @pytest.mark.parametrize(
