@@ -116,6 +116,23 @@ class CopySmall(Row):
         return self.scratch / f"copy-{tool.name.replace(' ', '-')}" / "files"
 
 
+class CopyAgain(CopySmall):
+    """What is edited most is a file or two: the others were copied a moment ago."""
+
+    title = f"COPY of {SMALL_FILES:,} small files, one changed"
+    most = 3
+
+    def prepare(self, tool: Tool) -> None:
+        super().prepare(tool)
+        self.measure(tool, -1)
+
+    def measure(self, tool: Tool, number: int) -> float:
+        files = self._files(tool)
+        (files.parent / "Dockerfile").write_text(f"FROM {BASE}\nCOPY files /files\n")
+        (files / "changed").write_text(f"{number}")
+        return seconds(lambda: tool.build(files.parent, "copied-again", cache=True))
+
+
 class CopyLarge(CopySmall):
     title = f"COPY of one {LARGE_FILE >> 20} MiB file, no cache"
 
@@ -280,6 +297,7 @@ ROWS: list[type[Row]] = [
     BuildSame,
     BuildStages,
     CopySmall,
+    CopyAgain,
     CopyLarge,
     CopyFrom,
     ContextSame,

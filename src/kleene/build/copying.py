@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kleene.build import modes
 from kleene.build.events import Warned
-from kleene.build.selection import Selection
+from kleene.build.selection import Earlier, Selection
 from kleene.build.steps import CopyStep, WorkdirStep
 from kleene.dockerfile.excerpt import quoted, visible
 from kleene.dockerfile.source import DockerfileWarning, Range, Source, picture
@@ -40,8 +40,13 @@ def make_workdir(root: Path, step: WorkdirStep) -> None:
     make_directory(root, step.path, uid, gid)
 
 
-async def copy(root: Path, step: CopyStep, selection: Selection) -> list[Remark]:
+async def copy(
+    root: Path, step: CopyStep, selection: Selection, earlier: Earlier | None = None
+) -> list[Remark]:
     """Carry out a COPY.
+
+    Args:
+        earlier: the root is a clone of what it has made before.
 
     Returns:
         What was replaced by directories, and what was left out.
@@ -52,7 +57,8 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> list[Remark]
         HostUnavailable: no space is left.
     """
     kept = step.origin is not None and step.chown is None
-    owner = await asyncio.to_thread(owner_of, root, step.chown or "")
+    before = earlier.before if earlier else root
+    owner = await asyncio.to_thread(owner_of, before, step.chown or "")
     remarks: list[Remark] = []
     if step.sources:
         remarks += await selection.copy_into(
@@ -61,6 +67,7 @@ async def copy(root: Path, step: CopyStep, selection: Selection) -> list[Remark]
             directory=step.into_directory,
             owner=None if kept else owner,
             mode=step.chmod,
+            earlier=earlier,
         )
     if step.pivots and not selection.sources:  # with --parents, patterns without a match make it
         await asyncio.to_thread(make_directory, root, step.destination, *owner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol
 
 from kleene.build.adding import RemoteFile
@@ -77,3 +78,7 @@ class Origins(Protocol):
         pivots: tuple[int, ...] = (),
         exclude: tuple[str, ...] = (),
     ) -> Selection: ...
+
+    def writable(self, snapshot: SnapshotRecord) -> AbstractAsyncContextManager[Path]:
+        """A clone of the snapshot, as long as the block lasts."""
+        ...

@@ -23,6 +23,7 @@ RESUMED = "taken over from the build that is resumed"
 NEW = "nothing was built from this state before"
 
 _SHOWN = 4
+_FILES = "the files"
 
 
 def inputs(
@@ -50,9 +51,7 @@ def inputs(
             found |= _of_mounts(step, digest)
         case CopyStep():
             found["the instruction"] = _short(step.canonical())
-            what = (
-                "the files" if not isinstance(step, AddStep) else "the files or what the server has"
-            )
+            what = _FILES if not isinstance(step, AddStep) else "the files or what the server has"
             found[what] = _short(digest or "")
     return found
 
@@ -80,6 +79,11 @@ def nearest_of(
     if not differences:
         return None
     return min(enumerate(differences), key=lambda found: len(found[1]))
+
+
+def only_files_differ(wanted: Mapping[str, str], known: Mapping[str, str]) -> bool:
+    """Whether the same COPY made both, of different files."""
+    return _different(wanted, known) == [_FILES]
 
 
 def new_from(start: str) -> str:

@@ -10,9 +10,11 @@ import posixpath
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from kleene.build import manifests, modes
 from kleene.build.digests import Learned, tree_digest
+from kleene.build.manifests import Delta
 from kleene.build.modes import Mode
 from kleene.contexts.ignore import Ignore
 from kleene.errors import InvalidInput
@@ -20,6 +22,9 @@ from kleene.host import inroot, oserrors
 from kleene.host.copytree import Owner, copy_entries
 from kleene.host.threads import Stop, in_thread
 from kleene.host.treewalk import Entry, Files
+
+_MANY, _MUCH = 200, 16 * 1024 * 1024
+"""Files and bytes from which on it is quicker to change an earlier result than to copy all."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,10 @@ class Source:
     above: tuple[tuple[Entry, str], ...] = ()
     left_out: tuple[Entry, ...] = ()
 
+    def target(self, path: str, destination: str) -> str:
+        """Where a path of the context that is in this directory goes, if its content goes there."""
+        return f"{destination.rstrip('/')}/{path[len(self.path) + 1 if self.path else 0 :]}"
+
     def without(self, ignore: Ignore) -> Source | None:
         """The source without what is left out; ``None`` if that is all of it."""
         if not self.is_directory:
@@ -59,6 +68,19 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What the same COPY has made before, with other files: the root to copy into is a clone of that.
+
+    Attributes:
+        before: root of the state that the COPY started from: Docker's rules look at that.
+        delta: what to do to have what it is to make now.
+    """
+
+    before: Path
+    delta: Delta
+
+
+@dataclass(frozen=True)
 class Selection:
     """What a COPY takes: a picture of one moment, good as long as its context is open.
 
@@ -72,6 +94,7 @@ class Selection:
     digests: Learned
     owners: bool = False
     _contents: list[bytes] = field(default_factory=list, repr=False, compare=False)
+    _listed: list[bytes] = field(default_factory=list, repr=False, compare=False)
 
     def without(self, exclude: Sequence[str]) -> Selection:
         """The selection without what these patterns match, each seen from its source.
@@ -84,7 +107,7 @@ class Selection:
         ignore = Ignore.parse("\n".join(exclude), "--exclude")
         found = (source.without(ignore) for source in self.sources)
         kept = tuple(source for source in found if source is not None)
-        return replace(self, sources=kept, _contents=[])
+        return replace(self, sources=kept, _contents=[], _listed=[])
 
     async def digest(self) -> str:
         """SHA-256 in hex over all that is taken, as it arrives in the image: names, types, modes, contents.
@@ -98,6 +121,8 @@ class Selection:
         """What is taken, file by file (``build.manifests``)."""
         if not self._contents:  # the digest was known, and nobody has asked for it
             await self.digest()
+        if self._listed:
+            return self._listed[0]
 
         def work(stop: Stop) -> bytes:
             entries = (entry for source in self.sources for entry in source.entries)
@@ -107,7 +132,54 @@ class Selection:
                 for entry, content in pairs
             )
 
+        self._listed[:] = [await in_thread(work)]
+        return self._listed[0]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it may be quicker to change what an earlier COPY made."""
+        sizes = [entry.stat.st_size for source in self.sources for entry in source.entries]
+        return _is_much(sizes)
+
+    async def delta(self, old: bytes, before: Path, destination: str) -> Delta | None:
+        """What a COPY into ``destination`` has to do where one with the manifest ``old`` was done.
+
+        Args:
+            before: root of the state that both started from.
+
+        Returns:
+            ``None`` if that is as much work as to copy all, or not known.
+        """
+        new = await self.manifest()
+
+        def work(stop: Stop) -> Delta | None:
+            found = manifests.delta(old, new) if self._goes_to_different_places() else None
+            if found is None or not self._is_worth_it(found):
+                return None
+            places = (self.sources[0].target(path, destination) for path in found.removed)
+            with inroot.root_fd(before) as root:
+                # What the earlier COPY has covered there would have to come back.
+                covers = any(_is_there(root, place) for place in stop.watched(places))
+            return None if covers else found
+
         return await in_thread(work)
+
+    def _goes_to_different_places(self) -> bool:
+        """Whether it is sure that nothing that is taken arrives where something else does."""
+        if any(source.placed for source in self.sources):
+            return False
+        if any(source.is_directory for source in self.sources):
+            return len(self.sources) == 1
+        return len({source.name for source in self.sources}) == len(self.sources)
+
+    def _is_worth_it(self, delta: Delta) -> bool:
+        sizes = [
+            entry.stat.st_size
+            for source in self.sources
+            for entry in source.entries
+            if entry.path not in delta.copied
+        ]
+        return _is_much(sizes) and len(sizes) >= len(delta.copied) + len(delta.removed)
 
     async def copy_into(
         self,
@@ -118,6 +190,7 @@ class Selection:
         owner: Owner | None = (0, 0),
         mode: Mode | None = None,
         keep_look: bool = False,
+        earlier: Earlier | None = None,
     ) -> list[inroot.Replaced]:
         """Copy into an image by Docker's rules.
 
@@ -131,6 +204,7 @@ class Selection:
             owner: of all that is made; ``None`` keeps the source's for what is copied.
             mode: permission bits of what is copied; ``None`` keeps the source's.
             keep_look: of the first directory, to a destination that is made for it.
+            earlier: copy only what differs from that; see :meth:`delta`.
 
         Returns:
             What was replaced by directories.
@@ -144,7 +218,7 @@ class Selection:
 
         def work(stop: Stop) -> list[inroot.Replaced]:
             with inroot.root_fd(root) as target:
-                return self._copy(target, path, directory, (owner, mode, keep_look), stop)
+                return self._copy(target, path, directory, (owner, mode, keep_look), earlier, stop)
 
         return await in_thread(work)
 
@@ -175,13 +249,15 @@ class Selection:
         path: str,
         directory: bool,
         looks: tuple[Owner | None, Mode | None, bool],
+        earlier: Earlier | None,
         stop: Stop,
     ) -> list[inroot.Replaced]:
         owner, mode, keep_look = looks
         if not self.sources:  # patterns that match nothing make nothing
             return []
         try:
-            into = directory or _is_directory(root, path)
+            judged = earlier.before if earlier else root
+            into = directory or _is_directory(judged, path)
             if not into and len(self.sources) > 1 and not all(s.is_directory for s in self.sources):
                 raise InvalidInput(
                     f"{len(self.sources)} sources cannot become the one file '{path}'",
@@ -200,8 +276,12 @@ class Selection:
         replaced = []
         for source in self.sources:
             # One at a time: what two of them have in common by hard links becomes two files.
-            items = stop.watched(_placed(root, source, path, into=into, fresh=fresh))
-            replaced += copy(items, root)
+            placed = _placed(root, source, path, into=into, fresh=fresh)
+            if earlier is not None:
+                for name in earlier.delta.removed:
+                    inroot.remove_tree(root, source.target(name, path))
+                placed = _still_to_copy(root, list(placed), earlier.delta)
+            replaced += copy(stop.watched(placed), root)
             fresh = False
         return replaced
 
@@ -222,12 +302,22 @@ def _placed(
     if not source.is_directory:
         yield source.entries[0], f"{base}/{source.name}" if into else path
         return
-    start = len(source.path) + 1 if source.path else 0
     top, *inside = source.entries
     if fresh:
         yield top, path
+    start = len(source.path) + 1 if source.path else 0
     for entry in inside:
         yield entry, f"{base}/{entry.path[start:]}"
+
+
+def _still_to_copy(
+    root: int, placed: list[tuple[Entry, str]], delta: Delta
+) -> Iterator[tuple[Entry, str]]:
+    """Set the times of what has the right content already; what has to be copied is left."""
+    for entry, destination in placed:
+        if entry.path in delta.touched:
+            inroot.touch(root, destination, entry.stat.st_mtime_ns)
+    return (item for item in placed if item[0].path in delta.copied)
 
 
 def _with_parents(root: int, source: Source, base: str) -> Iterator[tuple[Entry, str]]:
@@ -246,7 +336,19 @@ def _has_directory(root: int, path: str) -> bool:
         return False
 
 
-def _is_directory(root: int, path: str) -> bool:
+def _is_much(sizes: Sequence[int]) -> bool:
+    return len(sizes) >= _MANY or sum(sizes) >= _MUCH
+
+
+def _is_there(root: int, path: str) -> bool:
+    try:
+        inroot.stat(root, path, follow=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _is_directory(root: inroot.Root, path: str) -> bool:
     try:
         os.close(inroot.open_in_root(root, path, inroot.O_PATH | os.O_DIRECTORY))
     except (FileNotFoundError, NotADirectoryError):

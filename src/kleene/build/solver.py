@@ -11,16 +11,16 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from kleene import names
-from kleene.build import adding, copying, manifests, reasons, step_mounts
+from kleene.build import adding, copying, manifests, reasons, step_mounts, updating
 from kleene.build.adding import RemoteFile
 from kleene.build.events import BuildFailed, Emit, OutputWritten, StepFinished, StepStarted
 from kleene.build.outside import Execute
 from kleene.build.resuming import TakenOver
-from kleene.build.selection import Selection
+from kleene.build.selection import Earlier, Selection
 from kleene.build.stage_plan import Place, StagePlan
 from kleene.build.stages import SCRATCH, Origin, StageNode, trigger_source
 from kleene.build.steps import (
@@ -36,7 +36,7 @@ from kleene.build.steps import (
 from kleene.build.workshop import Made, State, Workshop
 from kleene.dockerfile.document import Stage
 from kleene.dockerfile.source import DockerfileError, Range, Source, located
-from kleene.errors import InvalidInput, KleeneError
+from kleene.errors import InvalidInput, KleeneError, NotFound
 from kleene.metadata.images import InstructionRecord, SnapshotRecord
 from kleene.runtime.driver import ProcessSpec
 from kleene.storage.driver import Snapshot
@@ -76,6 +76,7 @@ class Solver:
         self._digest: str | None = None
         self._directories: list[WorkdirStep] = []
         self._half_changed: str | None = None
+        self._earlier: updating.Result | None = None
         self._fresh = start.fresh
         self._stage = 0
         self._from = ""
@@ -260,6 +261,7 @@ class Solver:
         work: Callable[[], Awaitable[None]],
         manifest: Callable[[], Awaitable[bytes]] | None = None,
         find_key: Callable[[], Awaitable[None]] | None = None,
+        taken: Callable[[], Awaitable[Selection]] | None = None,
     ) -> Made:
         """Find the state that bears the key, or make it.
 
@@ -267,6 +269,7 @@ class Solver:
             manifest: what files it takes (``build.manifests``).
             find_key: finds the key by reading what ``work`` copies. Where the cache cannot have the state
                 anyway, it comes after the work, which has read it all then.
+            taken: what a COPY takes; an earlier one may have made most of it (``build.updating``).
         """
         images = self._shop.images
         number = step.number if step else 0
@@ -280,16 +283,33 @@ class Solver:
             self._directories.clear()
             return Made(found.id, True, f"it was made in the build of image {found.image_id}")
         directories = list(self._directories)
-        await self._prepare()
-        try:
-            await work()
-            if find_key is not None and not asked:
-                await find_key()
-        except KleeneError:
-            await self._keep_half_changed()
-            raise
+        async with self._earlier_result(step, taken if asked else None) as self._earlier:
+            await self._prepare()
+            try:
+                await work()
+                if find_key is not None and not asked:
+                    await find_key()
+            except KleeneError:
+                await self._keep_half_changed()
+                raise
         inputs = reasons.inputs(step, directories, self._digest, self._shop.environment)
         return await self._freeze(inputs, await manifest() if manifest else None)
+
+    @contextlib.asynccontextmanager
+    async def _earlier_result(
+        self, step: Step | None, taken: Callable[[], Awaitable[Selection]] | None
+    ) -> AsyncIterator[updating.Result | None]:
+        """What of an earlier build the step may go on from."""
+        if taken is None or self.has_dataset:
+            yield None
+            return
+        shop, directories = self._shop, list(self._directories)
+        inputs = reasons.inputs(step, directories, self._digest, shop.environment)
+        files = await taken()
+        async with updating.earlier_result(
+            shop, self.state, step, files, inputs, directories
+        ) as found:
+            yield found
 
     async def _keep_half_changed(self) -> None:
         """Freeze what the step that failed has left; no key leads to that state."""
@@ -319,12 +339,12 @@ class Solver:
     async def _prepare(self) -> None:
         """Have a dataset with the present state, and in it the directories that WORKDIR named."""
         storage, start = self._shop.storage, self.state.snapshot
-        if not self.has_dataset:
+        if not self.has_dataset and not await self._go_on_from_earlier():
             if start is None:
                 await storage.create(self._dataset)
             else:
                 await storage.clone(Snapshot(start.dataset, start.id), self._dataset)
-            self.has_dataset = True
+        self.has_dataset = True
         root = storage.mountpoint(self._dataset)
         for step in self._directories:
             try:
@@ -332,6 +352,17 @@ class Solver:
             except KleeneError as error:
                 raise self._failure(error, step) from error
         self._directories.clear()
+
+    async def _go_on_from_earlier(self) -> bool:
+        """Have a dataset with the earlier result, if there is one and nobody has pruned it meanwhile."""
+        if self._earlier is None:
+            return False
+        found = self._earlier.snapshot
+        try:
+            await self._shop.storage.clone(Snapshot(found.dataset, found.id), self._dataset)
+        except NotFound:
+            self._earlier = None
+        return self._earlier is not None
 
     async def _freeze(self, inputs: reasons.Inputs, manifest: bytes | None) -> Made:
         """Take a snapshot of the state that was made."""
@@ -396,30 +427,37 @@ class Solver:
         async def find_key() -> None:
             self._change_key(step, await taken.digest())
 
-        async def copy() -> None:
-            await self._tell(step, await copying.copy(root, step, taken))
+        async def select() -> Selection:
+            return taken
 
-        return await self._made(step, copy, taken.manifest, find_key)
+        async def copy() -> None:
+            await self._tell(step, await copying.copy(root, step, taken, self._change()))
+
+        return await self._made(step, copy, taken.manifest, find_key, select)
 
     async def _copy_from(self, step: CopyStep, origin: int | str) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
         name = f"stage {origin}" if isinstance(origin, int) else origin
-        files = (self._shop.states[origin], name, step.sources, step.pivots, step.exclude)
+        wanted = (self._shop.states[origin], name, step.sources, step.pivots, step.exclude)
         origins = self._shop.origins
 
         async def select() -> Selection:
-            return await origins.select(*files)
+            return await origins.select(*wanted)
 
         async def copy() -> None:
-            await self._tell(step, await copying.copy(root, step, await select()))
+            files = await select()
+            await self._tell(step, await copying.copy(root, step, files, self._change()))
 
         async def find_key() -> None:
-            self._change_key(step, await origins.digest(*files))
+            self._change_key(step, await origins.digest(*wanted))
 
         async def manifest() -> bytes:
             return await (await select()).manifest()
 
-        return await self._made(step, copy, manifest, find_key)
+        return await self._made(step, copy, manifest, find_key, select)
+
+    def _change(self) -> Earlier | None:
+        return self._earlier.earlier if self._earlier else None
 
     async def _tell(self, step: CopyStep, remarks: Sequence[copying.Remark]) -> None:
         for warning in copying.warnings(*self._where(step), remarks):

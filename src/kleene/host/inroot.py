@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kleene.errors import HostUnavailable
+from kleene.host import removal
 
 Root = Path | str | int
 """A root directory: its path on the host, or an open file descriptor of it."""
@@ -208,6 +209,35 @@ def remove_file(root: Root, path: str) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def remove_tree(root: Root, path: str) -> None:
+    """Take away what is at ``path``, also a link or a directory with all in it; it need not be there.
+
+    Raises:
+        OSError: as open(2), unlink(2) and rmdir(2).
+    """
+    parent, name = split(path)
+    with contextlib.suppress(FileNotFoundError):
+        directory = open_in_root(root, parent, O_PATH | os.O_DIRECTORY)
+        try:
+            removal.remove_at(directory, name)
+        finally:
+            os.close(directory)
+
+
+def touch(root: Root, path: str, mtime: int) -> None:
+    """Set the time, in nanoseconds, of what is at ``path``; of a link, its own.
+
+    Raises:
+        OSError: as open(2) and utimensat(2).
+    """
+    parent, name = split(path)
+    directory = open_in_root(root, parent, O_PATH | os.O_DIRECTORY)
+    try:
+        os.utime(name, ns=(mtime, mtime), dir_fd=directory, follow_symlinks=False)
     finally:
         os.close(directory)
 

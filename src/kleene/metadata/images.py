@@ -155,6 +155,11 @@ class ImageStore:
         )
         return found[-1] if found else None
 
+    def was_made_on(self, before: str, snapshot: str) -> bool:
+        """Whether the step that made a snapshot started from the snapshot ``before``."""
+        found = self._instructions.where("snapshot_id = ? AND cached = 0", [snapshot])
+        return any(step.before == before for step in found)
+
     def was_built(self, key: str) -> bool:
         """Whether a step of an image that is there led to the state of this key, its snapshot gone or not."""
         condition = (

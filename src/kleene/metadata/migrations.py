@@ -227,4 +227,16 @@ ALTER TABLE networks ADD COLUMN created TEXT NOT NULL DEFAULT '';
 UPDATE networks SET created = strftime('%Y-%m-%dT%H:%M:%fZ');
 """
 
-MIGRATIONS: tuple[str, ...] = (_WALK, _PLACE_OF_PROCESSES, _MOUNTS_OF_STEPS, _LABELS)
+# Lists of files have times and longer digests now; those without can no longer be compared.
+_NEW_MANIFESTS = """
+UPDATE snapshots SET manifest = NULL;
+DELETE FROM manifests;
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _WALK,
+    _PLACE_OF_PROCESSES,
+    _MOUNTS_OF_STEPS,
+    _LABELS,
+    _NEW_MANIFESTS,
+)

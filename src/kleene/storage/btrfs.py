@@ -72,7 +72,8 @@ class BtrfsDriver:
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        return StorageCapabilities(quota=btrfs_quota.is_on(self._pool.fd), reflink=True)
+        quota = btrfs_quota.is_on(self._pool.fd)
+        return StorageCapabilities(quota=quota, reflink=True, independent_clones=True)
 
     def mountpoint(self, dataset: str) -> Path:
         return self._pool.root.joinpath(DATASETS, *dataset_parts(dataset))

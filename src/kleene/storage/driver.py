@@ -76,10 +76,12 @@ class StorageCapabilities:
     Attributes:
         quota: :meth:`StorageDriver.set_quota` works.
         reflink: files can share blocks between datasets (``FICLONE``, ioctl_ficlonerange(2)).
+        independent_clones: a snapshot's space comes back when it is destroyed, whatever was cloned from it.
     """
 
     quota: bool
     reflink: bool
+    independent_clones: bool
 
 
 class StorageDriver(Protocol):

@@ -119,7 +119,7 @@ class ZfsDriver:
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        return StorageCapabilities(quota=True, reflink=False)
+        return StorageCapabilities(quota=True, reflink=False, independent_clones=False)
 
     def mountpoint(self, dataset: str) -> Path:
         return self._names.path(dataset)

@@ -53,7 +53,8 @@ def test_no_value_is_kept() -> None:
 
 
 def entry(path: str, mode: int = 0o644, kind: int = stat.S_IFREG) -> Entry:
-    return Entry(path, os.stat_result((kind | mode, 1, 1, 1, 5, 6, 0, 0, 0, 0)))
+    times = {"st_mtime_ns": 0}
+    return Entry(path, os.stat_result((kind | mode, 1, 1, 1, 5, 6, 0, 0, 0, 0), times))
 
 
 def manifest(*entries: tuple[Entry, bytes], owner: bool = False) -> bytes:
