@@ -9,6 +9,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import sqlite3
 import tarfile
 import threading
@@ -23,6 +24,8 @@ from tests.support.daemon import Daemon, Result, wait_until
 pytestmark = pytest.mark.slow
 
 Build = Callable[..., Result]
+MODIFIED = 1_445_412_480
+"""When what the web server has was modified."""
 
 
 @pytest.fixture
@@ -308,6 +311,7 @@ def web(tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
 
     def serve(name: str, content: bytes) -> str:
         (directory / name).write_bytes(content)
+        os.utime(directory / name, (MODIFIED, MODIFIED))
         return f"http://127.0.0.1:{server.server_port}/{name}"
 
     yield serve
@@ -316,6 +320,14 @@ def web(tmp_path: Path) -> Iterator[Callable[[str, bytes], str]]:
 
 
 class _Silent(http.server.SimpleHTTPRequestHandler):
+    """Of ``private`` it wants to know a word."""
+
+    def do_GET(self) -> None:
+        if self.path == "/private" and self.headers["Authorization"] != "Bearer word":
+            self.send_error(401)
+        else:
+            super().do_GET()
+
     def log_message(self, *_: object) -> None:
         """Nothing."""
 
@@ -337,7 +349,18 @@ def test_add_extracts_archives_by_their_content(
     (context / "packed.bin").write_bytes(archive("w:xz", "other"))
     (context / "text.tar").write_text("no archive\n")
     (context / "zipped.gz").write_bytes(gzip.compress(b"no archive"))
-    build("FROM tiny\nADD plain packed.bin text.tar zipped.gz /x/\nCOPY plain /copied\n")
+    built = build(
+        "FROM tiny\nADD plain packed.bin text.tar zipped.gz /x/\nCOPY plain /copied\n"
+        "ADD --chown=3:4 --chmod=700 plain /y/\n"
+    )
+    assert (
+        "warning: Dockerfile:4:1: 'plain' is an archive: its files keep their modes" in built.stdout
+    )
+    assert run("stat", "-c", "%u:%g %a", "/y", "/y/inside", "/y/inside/file").splitlines() == [
+        "3:4 755",
+        "3:4 755",
+        "3:4 751",
+    ]
     assert run("ls", "-A", "/x").split() == ["inside", "other", "text.tar", "zipped.gz"]
     assert run("stat", "-c", "%u %a %n", "/x/inside/file", "/x/other").splitlines() == [
         "5 751 /x/inside/file",
@@ -362,14 +385,25 @@ def test_add_of_a_url(
     text = f"FROM tiny\nADD {url} /got/\nADD --chown=3 --chmod=644 {url} /named\n"
     build(text)
     assert run("tar", "-tf", "/got/file.tar") == "inside/file\n"
-    assert run("stat", "-c", "%u:%g %a", "/got/file.tar", "/named").splitlines() == [
-        "0:0 600",
-        "3:3 644",
+    assert run("stat", "-c", "%u:%g %a %Y", "/got/file.tar", "/named").splitlines() == [
+        f"0:0 600 {MODIFIED}",
+        f"3:3 644 {MODIFIED}",
     ]
     assert build(text).stdout.count("Using cached") == 2
     web("file.tar", archive("w", "changed"))
     assert build(text).stdout.count("Using cached") == 0
     assert run("tar", "-tf", "/got/file.tar") == "changed\n"
+
+
+def test_add_logs_in_with_a_secret(
+    build: Build, run: Callable[..., str], context: Path, web: Callable[[str, bytes], str]
+) -> None:
+    url = web("private", b"for few")
+    (context / "token").write_text("word\n")
+    secret = f"--secret=id=HTTP_AUTH_TOKEN_127.0.0.1,src={context / 'token'}"
+    assert "401" in build(f"FROM tiny\nADD {url} /f\n", check=False).stderr
+    build(f"FROM tiny\nADD {url} /f\n", secret)
+    assert run("cat", "/f") == "for few"
 
 
 def test_add_with_a_checksum(
@@ -388,6 +422,13 @@ def test_add_with_a_checksum(
     assert "the file has the checksum 'sha256:" in failed.stdout + failed.stderr
     absent = build(f"FROM tiny\nADD {url}x /f\n", "--rm", check=False)
     assert "404" in absent.stdout + absent.stderr
+
+
+def test_a_built_in_argument_names_the_host(build: Build, run: Callable[..., str]) -> None:
+    text = "FROM tiny\nRUN hostname >/name; grep -c box /etc/hosts >>/name\n"
+    built = build(text, "--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=box")
+    assert "is declared by no ARG" not in built.stdout
+    assert run("cat", "/name") == "box\n1\n"
 
 
 # --- Explained

@@ -16,6 +16,7 @@ from kleene.build import copying, modes
 from kleene.build.context import Context
 from kleene.build.selection import Selection, Source
 from kleene.build.steps import AddStep, Url
+from kleene.dockerfile.excerpt import visible
 from kleene.errors import InvalidInput
 from kleene.host import archive, decompress, filedata, inroot, oserrors
 from kleene.host.threads import Stop, in_thread
@@ -27,10 +28,16 @@ _MODE = 0o600
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """What was fetched. ``digest``: ``sha256:HEX``."""
+    """What was fetched.
+
+    Attributes:
+        digest: ``sha256:HEX``.
+        modified: when, in seconds since the epoch, if the server says so.
+    """
 
     file: IO[bytes]
     digest: str
+    modified: float | None = None
 
 
 async def add(
@@ -50,14 +57,11 @@ async def add(
         found = await in_thread(
             lambda _: [s for s in selection.sources if _is_archive(selection, s)]
         )
-    if found and (step.chown is not None or step.chmod is not None):
-        raise InvalidInput(
-            f"'{found[0].path}' is an archive: its files keep their owners and modes",
-            hint="leave --chown and --chmod out, and change them in a RUN",
-        )
     others = tuple(source for source in selection.sources if source not in found)
     rest = step if others else replace(step, sources=())
     remarks = await copying.copy(root, rest, replace(selection, sources=others))
+    if found and step.chmod is not None:
+        remarks.append(f"'{visible(found[0].path)}' is an archive: its files keep their modes")
     for source in found:
         remarks += await in_thread(functools.partial(_extract, root, step, selection, source))
     for url, file in fetched:
@@ -107,12 +111,15 @@ def _begins_archive(file: IO[bytes]) -> bool:
 def _extract_file(
     root: Path, step: AddStep, url: Url, fetched: RemoteFile, stop: Stop
 ) -> tuple[inroot.Replaced, ...]:
-    copying.make_directory(root, step.destination)
+    owner = None if step.chown is None else copying.owner_of(root, step.chown)
+    copying.make_directory(root, step.destination, *(owner or (0, 0)))
     fd = inroot.open_in_root(root, step.destination, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fetched.file.seek(0)
         name = url.name or "the archive"
-        done = archive.extract(fetched.file, fd, name, lambda _: stop.check(), over=True)
+        done = archive.extract(
+            fetched.file, fd, name, lambda _: stop.check(), over=True, owner=owner
+        )
         return _below(step, done.replaced)
     finally:
         os.close(fd)
@@ -127,11 +134,14 @@ def _below(step: AddStep, replaced: Sequence[inroot.Replaced]) -> tuple[inroot.R
 def _extract(
     root: Path, step: AddStep, selection: Selection, source: Source, stop: Stop
 ) -> tuple[inroot.Replaced, ...]:
-    copying.make_directory(root, step.destination)
+    owner = None if step.chown is None else copying.owner_of(root, step.chown)
+    copying.make_directory(root, step.destination, *(owner or (0, 0)))
     fd = inroot.open_in_root(root, step.destination, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with _open(selection, source) as file:
-            done = archive.extract(file, fd, source.path, lambda _: stop.check(), over=True)
+            done = archive.extract(
+                file, fd, source.path, lambda _: stop.check(), over=True, owner=owner
+            )
             if signature(os.fstat(file.fileno())) != signature(source.entries[0].stat):
                 raise changed(source.path)
         return _below(step, done.replaced)
@@ -147,8 +157,8 @@ def _write(root: Path, step: AddStep, url: Url, fetched: RemoteFile) -> None:
             hint="name the file in the destination",
         )
     path = f"{step.destination.rstrip('/')}/{url.name}" if into else step.destination
-    copying.make_directory(root, path.rpartition("/")[0] or "/")
     owner = copying.owner_of(root, step.chown or "")
+    copying.make_directory(root, path.rpartition("/")[0] or "/", *owner)
     try:
         inroot.remove_file(root, path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -161,6 +171,8 @@ def _write(root: Path, step: AddStep, url: Url, fetched: RemoteFile) -> None:
             os.fchmod(
                 fd, _MODE if step.chmod is None else modes.applied(step.chmod, 0o100000 | _MODE)
             )
+            if fetched.modified is not None:
+                os.utime(fd, (fetched.modified, fetched.modified))
         finally:
             os.close(fd)
     except OSError as error:

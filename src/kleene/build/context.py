@@ -32,11 +32,16 @@ from kleene.host.treewalk import Entry, walk
 DOCKERFILE_LIMIT = 1024 * 1024
 """Bytes of the largest Dockerfile or ``.dockerignore``."""
 
+_DOCKERFILE = "Dockerfile"
 _FIND = inroot.O_PATH
 
 
 class Context:
-    """An open build context. Close it after the build."""
+    """An open build context. Close it after the build.
+
+    Attributes:
+        dockerfile: its path; once it was read, as it is written there.
+    """
 
     def __init__(
         self, path: str, root: int, digests: FileDigests, *, dockerfile: str = "", image: str = ""
@@ -47,7 +52,7 @@ class Context:
         """
         self.path = path
         self._root = root
-        self._dockerfile = dockerfile
+        self.dockerfile = dockerfile
         self._digests = digests
         self._image = image
         self._name = f"'{image}'" if image else "the build context"
@@ -58,7 +63,7 @@ class Context:
         cls,
         path: str | Path,
         *,
-        dockerfile: str = "Dockerfile",
+        dockerfile: str = _DOCKERFILE,
         digests: FileDigests | None = None,
     ) -> Self:
         """Open the directory ``path`` (absolute) as a context.
@@ -112,10 +117,13 @@ class Context:
             NotFound: there is none at its path.
             InvalidInput: it lies outside the context, or is too large.
         """
-        name = self._dockerfile
+        name = self.dockerfile
         try:
             return self._read(name)
         except FileNotFoundError as error:
+            if name == _DOCKERFILE and _DOCKERFILE.lower() in self._names(""):  # as BuildKit
+                self.dockerfile = _DOCKERFILE.lower()
+                return self.read_dockerfile()
             raise NotFound(
                 f"'{name}' is not in the build context '{self.path}'",
                 hint=self._similar(name) or "name the Dockerfile by -f, relative to the context",
@@ -148,7 +156,7 @@ class Context:
     def _ignore(self) -> Ignore:
         if self._image:
             return Ignore()
-        for name in (f"{self._dockerfile}.dockerignore", ".dockerignore"):
+        for name in (f"{self.dockerfile}.dockerignore", ".dockerignore"):
             try:
                 return Ignore.parse(self._read_text(name), name)
             except FileNotFoundError:

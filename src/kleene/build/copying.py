@@ -20,8 +20,8 @@ from kleene.host.treewalk import Entry
 from kleene.runtime import users
 
 Owner = tuple[int, int]
-Remark = inroot.Replaced | Entry
-"""What is told of a copy: what a directory replaced, or what cannot be copied and was left out."""
+Remark = inroot.Replaced | Entry | str
+"""What is told of a copy: what a directory replaced, what cannot be copied and was left out, or a fact."""
 _SHOWN = 10
 
 
@@ -79,10 +79,15 @@ async def copy(
 def warnings(source: Source, where: Range, remarks: Sequence[Remark]) -> Iterator[Warned]:
     """What is said of what COPY or ADD has replaced by directories, or left out."""
     for remark in remarks[:_SHOWN]:
-        said = _left_out(remark) if isinstance(remark, Entry) else _replaced(remark)
-        yield _warned(source, where, *said)
+        yield _warned(source, where, *_said(remark))
     if (more := len(remarks) - _SHOWN) > 0:
         yield _warned(source, where, f"{more} more files were replaced by directories or left out")
+
+
+def _said(remark: Remark) -> tuple[str, str | None]:
+    if isinstance(remark, str):
+        return remark, None
+    return _left_out(remark) if isinstance(remark, Entry) else _replaced(remark)
 
 
 def _left_out(entry: Entry) -> tuple[str, str]:

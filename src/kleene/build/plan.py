@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kleene.build.config import ImageConfig
-from kleene.build.scope import PROXY_ARGUMENTS, check_build_args
+from kleene.build.scope import BUILTIN_ARGUMENTS, PROXY_ARGUMENTS, check_build_args
 from kleene.build.stage_plan import Options, Outcome, StagePlan, StagePlanner
 from kleene.build.stages import StageNode, Triggers, global_arguments, needed_stages
 from kleene.build.steps import ConfigStep, Step
@@ -116,5 +116,5 @@ def _unused(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> tuple[str,
         if isinstance(instruction, Arg)
         for argument in instruction.arguments
     }
-    unused = sorted(build_args.keys() - declared - PROXY_ARGUMENTS)
+    unused = sorted(build_args.keys() - declared - PROXY_ARGUMENTS - BUILTIN_ARGUMENTS)
     return tuple(f"build argument {quoted(name)} is declared by no ARG" for name in unused)

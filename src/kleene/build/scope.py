@@ -16,6 +16,21 @@ PROXY_ARGUMENTS = frozenset(
 )
 """Build arguments that every RUN gets without an ARG (Dockerfile reference, "Predefined ARGs")."""
 
+CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+BUILTIN_ARGUMENTS = frozenset(
+    {
+        "BUILDKIT_BUILD_NAME",
+        CACHE_NAMESPACE,
+        "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+        "BUILDKIT_INLINE_CACHE",
+        "BUILDKIT_MULTI_PLATFORM",
+        "BUILDKIT_SANDBOX_HOSTNAME",
+        "BUILDKIT_SYNTAX",
+        "SOURCE_DATE_EPOCH",
+    }
+)
+"""Build arguments for the builder itself (Dockerfile reference, "BuildKit built-in build args")."""
+
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 

@@ -11,10 +11,10 @@ from kleene.build.commands import argv, check_size
 from kleene.build.config import Configuration, ImageConfig
 from kleene.build.expander import Expander
 from kleene.build.modes import Mode
-from kleene.build.mounts import MountPlanner
+from kleene.build.mounts import MountPlanner, RunMount
 from kleene.build.paths import in_context, is_directory, join, pivot_of
 from kleene.build.remote import CHECKSUM, remote, repository
-from kleene.build.scope import Scope
+from kleene.build.scope import CACHE_NAMESPACE, Scope
 from kleene.build.stages import StageNode, trigger_source
 from kleene.build.steps import (
     AddStep,
@@ -46,7 +46,7 @@ from kleene.dockerfile.instructions import (
 from kleene.dockerfile.source import Range
 from kleene.dockerfile.words import Word
 from kleene.errors import InvalidInput
-from kleene.host.giturl import GitUrl, is_commit
+from kleene.host.giturl import GitUrl, is_checksum
 
 MAX_ENVIRONMENT = 1 << 20
 """Bytes of a whole environment; execve(2) allows a quarter of the stack limit for it and the arguments."""
@@ -142,6 +142,7 @@ class StagePlanner:
         self._config = Configuration(parent.config)
         self._triggers = parent.config.settings.onbuild
         self._user = options.user or parent.config.user
+        self._build_args = options.build_args
         self._count = count
         self._sets: list[str] = []
 
@@ -219,6 +220,7 @@ class StagePlanner:
         check_devices(run.devices)
         args = argv(run.command, self._config.shell)
         mounts = MountPlanner(self._words, cwd, self._origin).plan(run.mounts)
+        mounts = tuple(self._in_namespace(mount) for mount in mounts)
         network = _choice(self._words, run.network, ("default", "none", "host"))
         security = _choice(self._words, run.security, ("sandbox", "insecure"))
         head, env = self._head(run), scope.run_env()
@@ -233,6 +235,13 @@ class StagePlanner:
             cast(NetworkMode, network),
             security == "insecure",
         )
+
+    def _in_namespace(self, mount: RunMount) -> RunMount:
+        """A cache with its id in the namespace that a built-in argument names."""
+        namespace = self._build_args.get(CACHE_NAMESPACE)
+        if mount.kind != "cache" or not namespace:
+            return mount
+        return replace(mount, id=f"{namespace}/{mount.id}")
 
     def _workdir(self, workdir: Workdir) -> WorkdirStep:
         path = join(self._config.image.workdir, self._words.expand(workdir.path))
@@ -306,10 +315,10 @@ class StagePlanner:
         if add.checksum is None:
             return found
         text = self._words.expand(add.checksum)
-        if not is_commit(text) or len(add.sources) != 1:
+        if not is_checksum(text) or len(add.sources) != 1:
             raise add.checksum.error(
                 f"{quoted(text)} is not the commit of one git repository",
-                "write --checksum= and the commit, 7 digits or more, in an ADD for each repository",
+                "write --checksum= and the commit, or its first digits, in an ADD for each repository",
             )
         return replace(found, checksum=text)
 

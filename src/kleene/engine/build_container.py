@@ -97,6 +97,7 @@ class BuildContainer:
                 network_driver=config.network_driver or ("ipnet" if self._wanted else "host"),
                 public_ports=config.public_ports,
                 cap_add=config.cap_add,
+                hostname=config.hostname,
             ),
             self._parent,
         )

@@ -25,7 +25,8 @@ from kleene.build.stages import SCRATCH, StageNode
 from kleene.build.workshop import Workshop
 from kleene.dockerfile.document import Dockerfile, Stage, read_dockerfile
 from kleene.dockerfile.source import DockerfileError, Source
-from kleene.engine import checks, lookup, making, resumed
+from kleene.engine import authorization, checks, lookup, making, resumed
+from kleene.engine.build_arguments import with_settings
 from kleene.engine.build_caches import BuildCaches
 from kleene.engine.build_container import Services
 from kleene.engine.build_mounts import DIRECTORY, BuildMounts
@@ -69,6 +70,7 @@ class Builds:
             BuildFailed: a step failed. Without ``cleanup`` the image is kept as ``NAME:failed``.
             KleeneError: the build could not begin; nothing is left behind.
         """
+        config = with_settings(config)
         nametag = names.parse_nametag(config.tag) if config.tag else None
         names.check_labels(config.labels)
         async with contextlib.AsyncExitStack() as stack:
@@ -79,7 +81,7 @@ class Builds:
             stack.callback(context.close)
             stack.push_async_callback(asyncio.to_thread, self._digests.save)
             context.path = place.name
-            dockerfile = await in_thread(lambda _: _read(config.dockerfile, context, place))
+            dockerfile = await in_thread(lambda _: _read(context, place))
             images = self._core.images
             warnings = await checks.check(dockerfile, config.buildargs, context, images)
             if config.check:
@@ -114,10 +116,10 @@ class Builds:
                 mounts=mounts,
                 repositories=Repositories(
                     self._core.platform.root / DIRECTORY,
-                    self._contexts.ssh(config),
+                    self._contexts.login(config),
                     Bounds(limits.size, limits.entries),
                 ),
-                fetch=self._fetch,
+                fetch=functools.partial(self._fetch, config),
                 source=dockerfile.source,
                 emit=_quiet(emit) if config.quiet else emit,
                 environment=_cache_environment(config),
@@ -157,23 +159,25 @@ class Builds:
             if not isinstance(error.__cause__, NotFound):
                 raise
 
-    async def _fetch(self, url: str) -> RemoteFile:
+    async def _fetch(self, config: ImageBuildConfig, url: str) -> RemoteFile:
         """Fetch a file into one without a name, which goes with its last descriptor."""
         file = tempfile.TemporaryFile(dir=self._core.platform.root)  # noqa: SIM115
         limit = self._core.platform.contexts.size
+        secrets = {name: secret.data for name, secret in config.secrets.items()}
+        header = authorization.for_file(url, secrets)
 
-        def work(stop: Stop) -> str:
+        def work(stop: Stop) -> RemoteFile:
             digest = hashlib.sha256()
-            with open_url(url) as remote:
+            with open_url(url, authorization=header) as remote:
                 while data := remote.stream.read(_CHUNK):
                     stop.check()
                     digest.update(data)
                     _write(file, data, limit)
             file.flush()
-            return f"sha256:{digest.hexdigest()}"
+            return RemoteFile(file, f"sha256:{digest.hexdigest()}", remote.modified)
 
         try:
-            return RemoteFile(file, await in_thread(work))
+            return await in_thread(work)
         except BaseException:
             file.close()
             raise
@@ -258,9 +262,9 @@ def _write(file: IO[bytes], data: bytes, limit: int) -> None:
         raise oserrors.explain(error, "what was fetched cannot be kept") from error
 
 
-def _read(name: str, context: Context, place: Place) -> Dockerfile:
+def _read(context: Context, place: Place) -> Dockerfile:
     data = context.read_dockerfile() if place.dockerfile is None else place.dockerfile
-    return read_dockerfile(Source.from_bytes(name, data))
+    return read_dockerfile(Source.from_bytes(context.dockerfile, data))
 
 
 def _parent(plan: planning.Plan, bases: Bases) -> tuple[str, str | None]:
@@ -300,4 +304,6 @@ def _cache_environment(config: ImageBuildConfig) -> str:
         options.network_driver,
         sorted(endpoint.network for endpoint in config.networks),
     ]
+    if options.hostname:
+        relevant.append(options.hostname)
     return msgspec.json.encode(relevant).decode()

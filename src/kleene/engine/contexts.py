@@ -12,7 +12,9 @@ from typing import NoReturn
 
 from kleene.build.events import Emit, ProgressMade
 from kleene.contexts.kinds import is_remote
+from kleene.engine import authorization
 from kleene.engine.apt_sources import without_password
+from kleene.engine.build_arguments import keeps_git_dir
 from kleene.engine.chunks import read_in_thread
 from kleene.engine.context_remote import fetched
 from kleene.engine.context_store import ContextStore, Stored
@@ -107,10 +109,15 @@ class Contexts:
                 self._made = await in_thread(lambda _: ContextStore(where, limits))
         return self._made
 
-    def ssh(self, config: ImageBuildConfig) -> git.Ssh:
-        """How git logs in where a build fetches from a repository: with the agent ``default``."""
+    def login(self, config: ImageBuildConfig) -> git.Login:
+        """How git logs in where a build fetches from a repository: agent ``default``, or a secret."""
         agent = config.ssh.get("default")
-        return git.Ssh(None if agent is None else Path(agent), self._core.platform.known_hosts)
+        secrets = {name: secret.data for name, secret in config.secrets.items()}
+        return git.Login(
+            None if agent is None else Path(agent),
+            self._core.platform.known_hosts,
+            authorization.for_repositories(secrets),
+        )
 
     async def offer(self, chunks: AsyncIterator[bytes]) -> ContextOffer:
         """Take the list of a context (``contexts.manifest``); what is missing of it.
@@ -189,7 +196,13 @@ class Contexts:
                 repository = giturl.parse(url)
                 await emit(ProgressMade(f"fetch {repository.shown}", 0))
                 bounds = Bounds(store.limits.size, store.limits.entries)
-                found = await git.fetch(repository, directory, ssh=self.ssh(config), bounds=bounds)
+                found = await git.fetch(
+                    repository,
+                    directory,
+                    keep_git_dir=keeps_git_dir(config),
+                    login=self.login(config),
+                    bounds=bounds,
+                )
                 yield Place(str(found.path), repository.shown, given)
                 return
             text = await fetched(url, directory, store.limits, emit)

@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 from kleene.engine.apt_sources import without_password
 from kleene.errors import HostUnavailable, InvalidInput, KleeneError, NotFound
@@ -23,18 +24,27 @@ TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class Remote:
-    """An open archive; ``total`` is its size in bytes, ``None`` if that is not known."""
+    """An open archive.
+
+    Attributes:
+        total: its size in bytes, ``None`` if that is not known.
+        modified: when, in seconds since the epoch, as the server says; ``None`` if it does not.
+    """
 
     name: str
     stream: Reader
     total: int | None
+    modified: float | None = None
 
 
 @contextlib.contextmanager
-def open_url(url: str) -> Iterator[Remote]:
+def open_url(url: str, *, authorization: str = "") -> Iterator[Remote]:
     """Open what is at ``url``, which may also be an absolute path, for as long as the block lasts.
 
     Reading from it raises ``KleeneError`` only.
+
+    Args:
+        authorization: header of that name, for the server of the URL alone; ``""`` sends none.
 
     Raises:
         InvalidInput: a URL of another kind, or no regular file.
@@ -46,7 +56,7 @@ def open_url(url: str) -> Iterator[Remote]:
     except ValueError as error:
         raise _unusable(url, str(error)) from error
     if parts.scheme in ("http", "https"):
-        opening = _open_http(url)
+        opening = _open_http(url, authorization)
     elif parts.scheme == "file" and parts.netloc in ("", "localhost"):
         opening = _open_file(urllib.parse.unquote(parts.path))
     elif url.startswith("/"):
@@ -78,10 +88,13 @@ def _open_file(path: str) -> Iterator[Remote]:
 
 
 @contextlib.contextmanager
-def _open_http(url: str) -> Iterator[Remote]:
+def _open_http(url: str, authorization: str) -> Iterator[Remote]:
     shown = without_password(url)
     try:
-        response = _opener().open(url, timeout=TIMEOUT)
+        request = urllib.request.Request(url)
+        if authorization:
+            request.add_unredirected_header("Authorization", authorization)
+        response = _opener().open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
         raise _refused(shown, error.code, error.reason) from error
@@ -90,7 +103,15 @@ def _open_http(url: str) -> Iterator[Remote]:
     with response:
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() else None
-        yield Remote(shown, _Checked(response, shown, total), total)
+        modified = _modified(response.headers.get("Last-Modified", ""))
+        yield Remote(shown, _Checked(response, shown, total), total, modified)
+
+
+def _modified(header: str) -> float | None:
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _opener() -> urllib.request.OpenerDirector:

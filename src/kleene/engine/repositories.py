@@ -19,14 +19,14 @@ class Repositories:
 
     Args:
         directory: where they are kept meanwhile.
-        ssh: how git logs in.
+        login: how git logs in.
         bounds: of each.
     """
 
-    def __init__(self, directory: Path, ssh: git.Ssh, bounds: Bounds) -> None:
+    def __init__(self, directory: Path, login: git.Login, bounds: Bounds) -> None:
         self._bounds = bounds
         self._directory = directory
-        self._ssh = ssh
+        self._login = login
 
     async def commit(self, repository: GitUrl) -> str:
         """The commit that is meant now; the text itself if it is the beginning of a commit's id.
@@ -34,7 +34,7 @@ class Repositories:
         Raises:
             NotFound, Conflict, HostUnavailable: as :func:`git.resolve`.
         """
-        resolved = await git.resolve(repository, ssh=self._ssh)
+        resolved = await git.resolve(repository, login=self._login)
         return repository.ref if resolved is None else resolved.commit
 
     @contextlib.asynccontextmanager
@@ -47,7 +47,7 @@ class Repositories:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         into = Path(tempfile.mkdtemp(dir=self._directory))
         try:
-            found = await git.fetch(repository, into, ssh=self._ssh, bounds=self._bounds)
+            found = await git.fetch(repository, into, login=self._login, bounds=self._bounds)
             await asyncio.to_thread(into.chmod, 0o755)
             with await asyncio.to_thread(Context.of_image, found.path, repository.shown) as tree:
                 yield tree

@@ -66,6 +66,7 @@ def extract(
     bounds: Bounds | None = None,
     *,
     over: bool = False,
+    owner: tuple[int, int] | None = None,
 ) -> Extracted:
     """Extract the archive that ``source`` reads into the directory ``target``; blocking, for a thread.
 
@@ -76,6 +77,7 @@ def extract(
         place: where an entry goes: from the components of its name to those of its path in ``target``.
         bounds: by default there are none but the space that there is.
         over: a file replaces a directory of its name with all in it; else only an empty one.
+        owner: user and group id of all that is made; ``None`` keeps the archive's.
 
     Raises:
         InvalidInput: it is damaged, truncated, too large, no tar archive, or tries to get out of the
@@ -85,7 +87,7 @@ def extract(
     with inroot.root_fd(target) as root:
         try:
             stream = TarStream(decompress.open_stream(source, on_read), name)
-            with _Extraction(stream, root, name, place, over=over) as extraction:
+            with _Extraction(stream, root, name, place, over=over, owner=owner) as extraction:
                 return _extract(stream, extraction, name, bounds)
         except decompress.ERRORS as error:
             raise _damaged(name, str(error)) from error
@@ -132,7 +134,9 @@ class _Extraction:
         place: Callable[[list[str]], list[str]],
         *,
         over: bool,
+        owner: tuple[int, int] | None,
     ) -> None:
+        self._owner = owner
         self._stream = stream
         self._over = over
         self._root = root
@@ -159,6 +163,8 @@ class _Extraction:
         if member.type in _DEVICES:
             self.devices += 1
             return
+        if self._owner is not None:
+            member.uid, member.gid = self._owner
         try:
             self._add(member, path)
         except (OverflowError, ValueError) as error:
@@ -284,7 +290,7 @@ class _Extraction:
     def _enter(self, parent: str) -> None:
         if parent != self._parent:
             self._leave()
-            inroot.make_dirs(self._root, parent)
+            inroot.make_dirs(self._root, parent, 0o755, *(self._owner or (0, 0)))
             flags = inroot.O_PATH | os.O_DIRECTORY
             self._fd = inroot.open_in_root(self._root, f"{parent}/", flags)
             self._parent = parent

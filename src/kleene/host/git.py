@@ -14,8 +14,9 @@ import contextlib
 import os
 import shlex
 import tempfile
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import urllib.parse
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kleene.errors import Conflict, HostUnavailable, InvalidInput, KleeneError, NotFound
@@ -64,16 +65,18 @@ KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
 
 @dataclass(frozen=True)
-class Ssh:
+class Login:
     """How git logs in.
 
     Attributes:
         agent: socket of the SSH agent to use; without one, no key is offered.
         known_hosts: file with the keys of the servers to trust.
+        headers: over HTTP, values of the header ``Authorization`` by host; ``""`` stands for all others.
     """
 
     agent: Path | None = None
     known_hosts: Path = KNOWN_HOSTS
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def env(self) -> dict[str, str]:
@@ -83,7 +86,7 @@ class Ssh:
         return {"GIT_SSH_COMMAND": f"{_SSH} {known}", **agent}
 
 
-_NO_AGENT = Ssh()
+_NO_LOGIN = Login()
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Fetched:
     path: Path
 
 
-async def resolve(repository: GitUrl, *, ssh: Ssh = _NO_AGENT) -> Resolved | None:
+async def resolve(repository: GitUrl, *, login: Login = _NO_LOGIN) -> Resolved | None:
     """Ask the server what the ref means; ``None`` if only a fetch can tell (part of a commit's id).
 
     Raises:
@@ -122,7 +125,7 @@ async def resolve(repository: GitUrl, *, ssh: Ssh = _NO_AGENT) -> Resolved | Non
         Conflict: it is not the commit that the URL's checksum names.
         HostUnavailable: git is missing, or the server cannot be reached or refuses.
     """
-    async with _Git.open(repository, ssh) as git:
+    async with _Git.open(repository, login) as git:
         return await git.resolve()
 
 
@@ -131,7 +134,7 @@ async def fetch(
     into: Path,
     *,
     keep_git_dir: bool = False,
-    ssh: Ssh = _NO_AGENT,
+    login: Login = _NO_LOGIN,
     bounds: Bounds = _BOUNDS,
 ) -> Fetched:
     """Check out a commit with its submodules.
@@ -146,7 +149,7 @@ async def fetch(
             in the repository, or the repository too large.
     """
     keep = keep_git_dir if repository.keep_git_dir is None else repository.keep_git_dir
-    async with _Git.open(repository, ssh, bounds) as git:
+    async with _Git.open(repository, login, bounds) as git:
         commit = await git.check_out(into)
         await asyncio.to_thread(_tidy, into, repository, keep)
         return Fetched(commit, await asyncio.to_thread(_inside, into, repository))
@@ -155,7 +158,7 @@ async def fetch(
 class _Git:
     """git, for one repository, with a home of its own."""
 
-    def __init__(self, repository: GitUrl, home: Path, ssh: Ssh, bounds: Bounds) -> None:
+    def __init__(self, repository: GitUrl, home: Path, login: Login, bounds: Bounds) -> None:
         self._repository = repository
         self._bounds = bounds
         self._env = {
@@ -168,21 +171,21 @@ class _Git:
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "false",
             "SSH_ASKPASS": "false",
-            **ssh.env,
+            **login.env,
             **{name: os.environ[name] for name in _PROXIES if name in os.environ},
         }
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, repository: GitUrl, ssh: Ssh, bounds: Bounds = _BOUNDS
+        cls, repository: GitUrl, login: Login, bounds: Bounds = _BOUNDS
     ) -> AsyncIterator[_Git]:
         with tempfile.TemporaryDirectory(prefix="kleene-git-") as name:
             home = Path(name)
             # Not on the command line, which every process of the host can read.
-            url = repository.url.replace("\\", "\\\\").replace('"', '\\"')
-            (home / "config").write_text(f'{_CONFIG}[remote "{_REMOTE}"]\n\turl = "{url}"\n')
-            yield cls(repository, home, ssh, bounds)
+            remote = f'[remote "{_REMOTE}"]\n\turl = {_quoted(repository.url)}\n'
+            (home / "config").write_text(_CONFIG + remote + _authorization(repository, login))
+            yield cls(repository, home, login, bounds)
 
     async def resolve(self) -> Resolved | None:
         """See :func:`resolve`."""
@@ -295,6 +298,28 @@ class _Git:
         return HostUnavailable(
             f"{told}: {text.splitlines()[0]}", hint="check the URL", details=text
         )
+
+
+def _quoted(text: str) -> str:
+    """As a value in a configuration file (git-config(1), "Values")."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _authorization(repository: GitUrl, login: Login) -> str:
+    """The header for the server of the repository alone, not for those of its submodules."""
+    parts = urllib.parse.urlsplit(repository.url)
+    if parts.scheme.lower() not in ("http", "https"):
+        return ""
+    host = parts.netloc.rpartition("@")[2]
+    known = (login.headers.get(name) for name in (host, parts.hostname or "", ""))
+    value = next((value for value in known if value), None)
+    if value is None:
+        return ""
+    return (
+        f"[http {_quoted(f'{parts.scheme}://{host}/')}]\n"
+        f"\textraHeader = {_quoted(f'Authorization: {value}')}\n"
+    )
 
 
 def _tidy(into: Path, repository: GitUrl, keep: bool) -> None:

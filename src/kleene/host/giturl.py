@@ -17,6 +17,7 @@ _IS_GIT = re.compile(r"(?:git|ssh)://|https?://[^?#]*\.git(?:[?#]|\Z)", re.IGNOR
 _SCP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s]+")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_CHECKSUM = re.compile(r"[0-9a-f]{1,64}")
 # git-check-ref-format(1), and nothing that git takes for an option or a revision's arithmetic.
 _BAD_REF = re.compile(r"^[-/.+]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|\Z)|[/.]\Z")
 _REFS = {"ref": "", "branch": "refs/heads/", "tag": "refs/tags/"}
@@ -31,7 +32,7 @@ class GitUrl:
         url: what git is given.
         ref: a branch, a tag or a commit; ``""`` is the default branch.
         subdir: a directory in it, relative; ``""`` is all.
-        checksum: the commit that it must be, or the first 7 or more digits of it; ``""`` takes what is there.
+        checksum: the commit that it must be, or the first digits of it; ``""`` takes what is there.
         keep_git_dir: whether ``.git`` is wanted; ``None`` if the URL does not say.
         submodules: whether they are wanted.
     """
@@ -104,6 +105,11 @@ def check_ref(ref: str) -> str:
     return ref
 
 
+def is_checksum(text: str) -> bool:
+    """Whether this can be the beginning of a commit's id, to compare with."""
+    return _CHECKSUM.fullmatch(text) is not None
+
+
 def is_commit(text: str) -> bool:
     """Whether this can be a commit's id, or the beginning of one."""
     return _COMMIT.fullmatch(text) is not None
@@ -138,7 +144,7 @@ def _with_setting(found: GitUrl, name: str, value: str) -> GitUrl:
         return replace(found, ref=_REFS[name] + value)
     if name == "subdir":
         return replace(found, subdir=value)
-    if name in ("checksum", "commit") and is_commit(value):
+    if name in ("checksum", "commit") and is_checksum(value):
         return replace(found, checksum=value)
     if name == "keep-git-dir" and value in _SWITCH:
         return replace(found, keep_git_dir=_SWITCH[value])

@@ -156,6 +156,15 @@ async def test_missing_source_names_similar_ones(context: Context) -> None:
     assert caught.value.hint == "did you mean 'app/static/site.css'?"
 
 
+async def test_the_dockerfile_may_be_written_small(directory: Path) -> None:
+    (directory / "Dockerfile").rename(directory / "dockerfile")
+    with Context.open(directory) as context:
+        assert context.read_dockerfile() == b"FROM base\n"
+        assert context.dockerfile == "dockerfile"
+    with Context.open(directory, dockerfile="Other") as context, pytest.raises(NotFound):
+        context.read_dockerfile()
+
+
 async def test_a_pattern_may_match_nothing(context: Context) -> None:
     assert (await context.select(["*.rb"])).sources == ()
 

@@ -47,6 +47,10 @@ def into(tmp_path: Path) -> Path:
             GitUrl("https://h/a.git", "refs/tags/v1", "d", "abcdef0"),
         ),
         (
+            "https://h/a.git?checksum=a",
+            GitUrl("https://h/a.git", checksum="a"),
+        ),
+        (
             "https://h/a.git?keep-git-dir=1&submodules=false",
             GitUrl("https://h/a.git", keep_git_dir=True, submodules=False),
         ),
