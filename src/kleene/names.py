@@ -24,6 +24,7 @@ _ID_PREFIX = re.compile(r"[0-9a-f]{1,12}")
 _OBJECT_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}")
 _PART = "[a-zA-Z0-9](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9])?"
+_LONGEST_IMAGE_NAME = 255  # as Docker has it
 _IMAGE_NAME = re.compile(
     rf"(?:(?:{_PART}|\[[0-9a-fA-F:]{{2,39}}\]):[0-9]{{1,5}}/|\[[0-9a-fA-F:]{{2,39}}\]/)?"
     rf"{_PART}(?:/{_PART})*"
@@ -109,6 +110,11 @@ def parse_image_reference(text: str) -> ImageReference:
     last, colon, tag = last.partition(":")
     name = f"{path}{slash}{last}"
     wanted = "write ID, NAME, NAME:TAG or one of these followed by @SNAPSHOT"
+    if len(name) > _LONGEST_IMAGE_NAME:
+        raise InvalidInput(
+            f"image name '{name[:20]}...' is too long",
+            hint=f"use at most {_LONGEST_IMAGE_NAME} characters",
+        )
     if _IMAGE_NAME.fullmatch(name) is None:
         raise InvalidInput(f"image reference '{text}' has no valid name", hint=wanted)
     if colon and _TAG.fullmatch(tag) is None:
@@ -155,7 +161,7 @@ def check_container_name(name: str) -> str:
     if _CONTAINER_NAME.fullmatch(name) is None:
         raise InvalidInput(
             f"container name '{name}' is not valid",
-            hint="use two or more of: letters, digits, '_', '.', '-'; begin with a letter or digit",
+            hint="use 2 to 128 of: letters, digits, '_', '.', '-'; begin with a letter or digit",
         )
     return name
 
@@ -169,7 +175,7 @@ def check_object_name(kind: str, name: str) -> str:
     if _OBJECT_NAME.fullmatch(name) is None:
         raise InvalidInput(
             f"{kind} name '{name}' is not valid",
-            hint="use letters, digits, '_', '.', '-'; begin with a letter or digit",
+            hint="use up to 128 of: letters, digits, '_', '.', '-'; begin with a letter or digit",
         )
     return name
 

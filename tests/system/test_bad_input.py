@@ -90,6 +90,13 @@ def test_a_continuation_into_nothing(build: Callable[..., Result]) -> None:
     told(build("FROM tiny\n \\\n"), "Dockerfile:2:", "\\")
 
 
+@pytest.mark.parametrize("after", ["", "RUN true\n", "COPY Dockerfile /\n"])
+def test_a_working_directory_that_is_a_file(build: Callable[..., Result], after: str) -> None:
+    told(
+        build(f"FROM tiny\nWORKDIR /bin/sh\n{after}"), "Dockerfile:2:1", "WORKDIR /bin/sh", "hint: "
+    )
+
+
 def test_a_bad_json_form(build: Callable[..., Result]) -> None:
     told(build('FROM tiny\nCOPY ["a", b]\n'), "Dockerfile:2:", 'COPY ["a", b]')
 
@@ -164,6 +171,20 @@ def test_a_failed_build_is_kept_with_its_snapshots(daemon: Daemon, tmp_path: Pat
             assert daemon.klee("run", "-q", "--rm", image, "cat", "/file").stdout == "good\n"
     finally:
         daemon.klee("rmi", "kept:failed")
+
+
+# --- Containers
+
+
+def test_mounts_that_cannot_be(daemon: Daemon, tmp_path: Path) -> None:
+    """Nothing is made by then; the runtime, which says it in its own words, is not asked."""
+    for place in ("/dev", "/proc", "/bin/busybox", "/bin/busybox/x", "/etc/passwd"):
+        told(
+            refused(daemon, "run", "--rm", "-m", f"{tmp_path}:{place}", "tiny", "true"),
+            place,
+            "hint",
+        )
+    told(refused(daemon, "run", "--rm", "tiny", ""), "the command has no name", "hint: ")
 
 
 # --- Networks

@@ -88,6 +88,13 @@ def test_bad_reference_says_how_to_write_it(text: str) -> None:
     assert caught.value.hint
 
 
+def test_a_name_has_an_end() -> None:
+    with pytest.raises(InvalidInput, match="too long") as caught:
+        names.parse_nametag("x" * 256)
+    assert caught.value.hint == "use at most 255 characters"
+    names.parse_nametag("x" * 255)
+
+
 def test_nametag_refuses_a_snapshot() -> None:
     assert names.parse_nametag("web") == ("web", "latest")
     with pytest.raises(InvalidInput, match="names a snapshot"):

@@ -16,6 +16,7 @@ from kleene.daemon.yaml_values import Mapping, Mistakes, Value, read_document
 from kleene.engine.retention_limits import DEFAULT, Limits
 from kleene.errors import InvalidInput, NotFound
 from kleene.runtime.driver import LogBounds
+from kleene.storage.loopfile import LEAST_SIZE
 
 T = TypeVar("T")
 
@@ -143,10 +144,16 @@ def _from_file(path: Path, *, required: bool) -> Config:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         if required:
-            raise NotFound(f"configuration file '{path}' does not exist") from error
+            raise NotFound(
+                f"configuration file '{path}' does not exist",
+                hint="name one that is there; without --config none is needed",
+            ) from error
         return Config()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"configuration file '{path}' cannot be read: {error}") from error
+        raise InvalidInput(
+            f"configuration file '{path}' cannot be read: {error}",
+            hint="name a YAML file in UTF-8 that root can read",
+        ) from error
     return parse_config(text, str(path))
 
 
@@ -162,7 +169,7 @@ def _config(top: Mapping) -> Config:
         storage=top.convert("storage", lambda v: v.word(get_args(Storage)), default.storage),
         oci_runtime=top.convert("oci_runtime", lambda v: v.word(get_args(OciRuntime)), "auto"),
         zfs_dataset=top.convert("zfs_dataset", Value.text, None),
-        pool_size=top.convert("pool_size", lambda v: parse_size(v.scalar()), None),
+        pool_size=top.convert("pool_size", _pool_size, None),
         context_max_size=_size(top, "context_max_size", default.context_max_size),
         context_keep_size=_size(top, "context_keep_size", default.context_keep_size),
         context_keep_days=top.convert(
@@ -224,7 +231,7 @@ def _bound(value: Value, parse: Callable[[str | int], T]) -> T | None:
 
 def _count(value: str | int) -> int:
     if not str(value).isdecimal():
-        raise InvalidInput(f"'{value}' is not a number")
+        raise InvalidInput(f"'{value}' is not a number", hint="write a whole number, or none")
     return int(value)
 
 
@@ -284,9 +291,19 @@ def _size(top: Mapping, key: str, default: int) -> int:
     return top.convert(key, lambda v: parse_size(v.scalar()), default)
 
 
+def _pool_size(value: Value) -> int:
+    size = parse_size(value.scalar())
+    if size < LEAST_SIZE:
+        raise InvalidInput(
+            f"'{value.scalar()}' is too small for a storage pool",
+            hint=f"write {LEAST_SIZE >> 20}M or more",
+        )
+    return size
+
+
 def _days(value: str | int) -> int:
     if not str(value).isdecimal():
-        raise InvalidInput(f"'{value}' is not a number of days")
+        raise InvalidInput(f"'{value}' is not a number of days", hint="write a whole number")
     return int(value)
 
 
@@ -302,7 +319,7 @@ def _root(text: str) -> Path:
 def _path(value: Value) -> Path:
     text = value.text()
     if not text.startswith("/"):
-        raise InvalidInput(f"'{text}' is not an absolute path")
+        raise InvalidInput(f"'{text}' is not an absolute path", hint="begin it with '/'")
     return Path(text)
 
 

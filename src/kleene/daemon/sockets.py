@@ -33,6 +33,7 @@ def check_free(addresses: Sequence[Address]) -> None:
     Raises:
         Conflict: a live daemon has one of them.
         InvalidInput: something that is no socket is at its path.
+        HostUnavailable: there can be nothing at its path.
     """
     for address in addresses:
         if address.path is not None:
@@ -59,7 +60,7 @@ def _bind(address: Address, undo: contextlib.ExitStack) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise _taken(address) from error
-        raise HostUnavailable(f"socket '{address}' cannot be opened: {error.strerror}") from error
+        raise _unusable(address, error) from error
 
 
 def _bind_unix(path: Path, address: Address, undo: contextlib.ExitStack) -> socket.socket:
@@ -115,6 +116,8 @@ def _refuse_taken(path: Path, address: Address) -> None:
         kind = path.stat().st_mode
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise _unusable(address, error) from error
     if not stat.S_ISSOCK(kind):
         raise InvalidInput(
             f"'{path}' is there and is no socket", hint="remove it, or choose another path"
@@ -141,6 +144,16 @@ def _remove(path: Path, inode: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_ino == inode:
             path.unlink()
+
+
+def _unusable(address: Address, error: OSError) -> HostUnavailable:
+    """Python has words of its own, and no errno, for a path that is too long (107 bytes, unix(7))."""
+    return HostUnavailable(
+        f"socket '{address}' cannot be opened: {error.strerror or error}",
+        hint="choose a shorter path, in a directory that can be written: kleened --host http:///PATH"
+        if address.path is not None
+        else "choose an address of this host: ip address lists them",
+    )
 
 
 def _taken(address: Address) -> Conflict:

@@ -326,9 +326,11 @@ def _process_spec(
 ) -> ProcessSpec:
     """A process that nobody is attached to reads end of file: there is nobody to write to it."""
     args = record.cmd or [*container.entrypoint, *container.cmd]
-    if not args:
+    if not args or not args[0]:
         raise InvalidInput(
-            f"container '{container.name}' has no command",
+            f"container '{container.name}' has no command"
+            if not args
+            else "the command has no name: its first word is empty",
             hint="name one: klee run IMAGE COMMAND, or set CMD or ENTRYPOINT in the Dockerfile",
         )
     rows, columns = size

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kleene.errors import InvalidInput
-from kleene.host import oserrors, process
+from kleene.host import inroot, oserrors, process
 from kleene.host.archive import Bounds
 from kleene.host.threads import Stop, in_thread
+from kleene.host.treewalk import Entry, walk
 
 RESERVE = 64 * 1024 * 1024
 """Bytes that are left free, so that what else lives in the file system goes on."""
@@ -71,11 +73,11 @@ def check_space(place: Path | int, failed: str) -> None:
 
 def _check(directory: Path, bounds: Bounds, name: str, stop: Stop) -> None:
     check_space(directory, f"'{name}' cannot be kept")
-    size = entries = 0
-    for here, directories, files in stop.watched(os.walk(directory)):
-        entries += len(directories) + len(files)
-        for file in files:
-            size += _size(f"{here}/{file}")
+    size, entries = 0, -1  # the directory itself does not count
+    for entry in stop.watched(_entries(directory)):
+        entries += 1
+        if not stat.S_ISDIR(entry.stat.st_mode):
+            size += entry.stat.st_size
         if size > bounds.size or entries > bounds.entries:
             what = f"{bounds.size} bytes" if size > bounds.size else f"{bounds.entries} files"
             raise InvalidInput(
@@ -86,8 +88,6 @@ def _check(directory: Path, bounds: Bounds, name: str, stop: Stop) -> None:
             )
 
 
-def _size(path: str) -> int:
-    try:
-        return os.lstat(path).st_size
-    except OSError:  # gone meanwhile
-        return 0
+def _entries(directory: Path) -> Iterator[Entry]:
+    with inroot.root_fd(directory) as top:
+        yield from walk(top, changing=True)

@@ -23,6 +23,7 @@ from kleene.errors import Conflict, HostUnavailable, InvalidInput, KleeneError, 
 from kleene.host import bounded, inroot, process, removal
 from kleene.host.archive import Bounds
 from kleene.host.giturl import GitUrl, is_commit, without_credentials
+from kleene.host.treewalk import walk
 
 _BOUNDS = Bounds(16 * 1024**3, 1_000_000)
 _PROXIES = (
@@ -338,10 +339,16 @@ def _tidy(into: Path, repository: GitUrl, keep: bool) -> None:
 def _git_paths(into: Path) -> list[Path]:
     """``.git`` here and, as files that point to it, in the submodules."""
     found = []
-    for directory, names, files in os.walk(into):
-        if ".git" in names or ".git" in files:
-            found.append(Path(directory, ".git"))
-        names[:] = [name for name in names if name != ".git"]
+
+    def skip(path: str, _: bool) -> bool:
+        ours = path.rpartition("/")[2] == ".git"
+        if ours:
+            found.append(into / path)
+        return ours
+
+    with inroot.root_fd(into) as top:
+        for _ in walk(top, skip=skip):
+            pass
     return found
 
 

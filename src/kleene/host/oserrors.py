@@ -6,14 +6,21 @@ import errno
 
 from kleene.errors import HostUnavailable, InvalidInput, KleeneError
 
-_BAD_INPUT = (
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.EINVAL,
-    errno.EFBIG,
-)
+_BAD_INPUT = {
+    errno.ENAMETOOLONG: "use a shorter path",
+    errno.ELOOP: "look for a symbolic link that leads to itself",
+    errno.ENOTDIR: "a part of the path is a file: use another path",
+    errno.EISDIR: "name a file",
+    errno.EINVAL: "name a regular file",
+    errno.EFBIG: "make it smaller",
+}
+_OF_THE_HOST = {
+    errno.EROFS: "make it writable, or use another place",
+    errno.EIO: "the kernel's log says why: dmesg",
+    errno.EACCES: "let root read and write it",
+    errno.EPERM: "let root read and write it",
+}
+"""What to do, by what is wrong."""
 
 
 def no_space(failed: str) -> HostUnavailable:
@@ -34,6 +41,6 @@ def explain(error: OSError, failed: str) -> KleeneError:
             hint="allow more: klee volume update --quota SIZE NAME",
         )
     reason = (error.strerror or str(error)).lower()
-    if error.errno in _BAD_INPUT:
-        return InvalidInput(f"{failed}: {reason}")
-    return HostUnavailable(f"{failed}: {reason}")
+    if (hint := _BAD_INPUT.get(error.errno or 0)) is not None:
+        return InvalidInput(f"{failed}: {reason}", hint=hint)
+    return HostUnavailable(f"{failed}: {reason}", hint=_OF_THE_HOST.get(error.errno or 0))

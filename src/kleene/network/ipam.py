@@ -28,6 +28,14 @@ POOLS4 = tuple(IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.
 POOLS6 = (IPv6Network("fd6b:6c65:656e:6500::/56"), IPv6Network("fd00::/8"))
 """Where free IPv6 subnets are proposed from: unique local addresses, RFC 4193."""
 
+_SPECIAL = {
+    "unspecified": ("0.0.0.0/8", "::/128"),
+    "loopback": ("127.0.0.0/8", "::1/128"),
+    "link-local": ("169.254.0.0/16", "fe80::/10"),
+    "multicast": ("224.0.0.0/4", "ff00::/8"),
+    "IPv4-mapped": ("::ffff:0:0/96",),
+}
+"""What no container can have, RFC 6890."""
 
 _PREFIXLEN = re.compile(r"[0-9]{1,3}")
 
@@ -171,17 +179,11 @@ def _check_use(subnet: Subnet) -> None:
             f"subnet '{subnet}' has no room for a gateway and a container",
             hint=f"use a prefix length of at most {subnet.max_prefixlen - 2}",
         )
-    special = {
-        "multicast": subnet.is_multicast,
-        "loopback": subnet.is_loopback,
-        "link-local": subnet.is_link_local,
-        "unspecified": subnet.network_address.is_unspecified,
-    }
-    for kind, is_it in special.items():
-        if is_it:
-            free = free_subnet(subnet, ())
+    for kind, ranges in _SPECIAL.items():
+        if any(overlaps(subnet, ip_network(each)) for each in ranges):
+            free = free_subnet(subnet, ()) or (POOLS4 if subnet.version == 4 else POOLS6)[0]
             raise InvalidInput(
-                f"subnet '{subnet}' is reserved for {kind} addresses",
+                f"subnet '{subnet}' has {kind} addresses in it",
                 hint=f"use a private one, for example {free}",
             )
 

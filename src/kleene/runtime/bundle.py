@@ -9,11 +9,16 @@ from collections.abc import Collection
 from pathlib import Path
 
 from kleene.errors import InvalidInput
-from kleene.host import inroot
+from kleene.host import inroot, oserrors
 from kleene.runtime import devices, etcfiles, oci_spec, seccomp
-from kleene.runtime.driver import ContainerSpec
+from kleene.runtime.driver import ContainerSpec, Mount
 from kleene.runtime.jail_params import Adjustments
 from kleene.runtime.records import Record, State, store
+
+_OWN = {
+    "/proc": "mount what you need of it somewhere else",
+    "/dev": "give the container devices: --device /dev/NAME",
+}
 
 
 def check_mounts(spec: ContainerSpec) -> None:
@@ -22,7 +27,8 @@ def check_mounts(spec: ContainerSpec) -> None:
     Raises:
         InvalidInput: a source is not there, or a destination cannot be one.
     """
-    for mount in spec.mounts:
+    places = [f"/{mount.destination.strip('/')}" for mount in spec.mounts]
+    for mount, place in zip(spec.mounts, places, strict=True):
         if not mount.source.exists():
             raise InvalidInput(
                 f"mount source '{mount.source}' does not exist", hint="make it first"
@@ -32,6 +38,30 @@ def check_mounts(spec: ContainerSpec) -> None:
                 f"mount destination '{mount.destination}' is not possible",
                 hint="write an absolute path in the container, other than '/'",
             )
+        if place in _OWN:
+            raise InvalidInput(
+                f"mount destination '{place}' is what every container has of its own",
+                hint=f"{_OWN[place]}, or choose another destination",
+            )
+        if not any(place.startswith(f"{other}/") for other in (*places, *_OWN)):
+            _check_target(spec.rootfs, mount, place)
+
+
+def _check_target(rootfs: Path, mount: Mount, place: str) -> None:
+    """Refuse what cannot be mounted on; what is missing is made by the runtime."""
+    try:
+        is_directory = stat.S_ISDIR(inroot.stat(rootfs, place).st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        failed = f"mount destination '{place}' cannot be made in the container"
+        raise oserrors.explain(error, failed) from error
+    if is_directory != mount.source.is_dir():
+        this, that = ("a directory", "not") if is_directory else ("no directory", "one")
+        raise InvalidInput(
+            f"mount destination '{place}' is {this} in the container, and '{mount.source}' is {that}",
+            hint="choose another destination",
+        )
 
 
 def write(
@@ -78,7 +108,7 @@ def _needs_32_bit(rootfs: Path, machine: str) -> bool:
         return seccomp.needs_32_bit(machine, lambda path: inroot.exists(root, path))
 
 
-def make_cwd(root: Path, path: str) -> list[str]:
+def make_cwd(root: inroot.Root, path: str) -> list[str]:
     """Make a process's working directory where it is missing; what was made, parents first.
 
     Args:
@@ -99,7 +129,7 @@ def make_cwd(root: Path, path: str) -> list[str]:
         ) from error
 
 
-def remove_cwd(root: Path, made: Collection[str]) -> None:
+def remove_cwd(root: inroot.Root, made: Collection[str]) -> None:
     """Remove the directories that :func:`make_cwd` made."""
     for path in reversed(list(made)):
         try:

@@ -76,13 +76,15 @@ def given(options: Options) -> Given:
 
 
 def _found(device: Device) -> list[Json]:
-    """The device, or those in a directory."""
+    """The device, or those in a directory of /dev: another one may hold all of the host's files."""
     source = Path(device.source)
-    if source.is_dir():
-        return [
+    if source.is_relative_to(_DEV) and source.is_dir():
+        nodes = [
             _node(path, str(Path(device.destination) / path.relative_to(source)))
             for path in _below(source)
         ]
+        if nodes:
+            return nodes
     if not _is_device(source):
         raise InvalidInput(
             f"'{device.source}' is not a device of the host", hint="see what there is: ls -l /dev"

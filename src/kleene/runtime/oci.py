@@ -344,9 +344,14 @@ class OciDriver:
             raise _not_up(container) if record is None else InvalidInput("no command to execute")
         if record.user is not None:
             spec = replace(spec, user=record.user)
-        root = Path(f"/proc/{record.pid}/root")
-        identity = users.resolve(root, spec.user, record.groups)
-        made = bundle.make_cwd(root, spec.cwd)
+        if (root := self.open_root(container)) is None:
+            raise _not_up(container)
+        try:
+            identity = users.resolve(root, spec.user, record.groups)
+            made = bundle.make_cwd(root, spec.cwd)
+        except BaseException:
+            os.close(root)
+            raise
         try:
             directories.make()
             held = sorted(self._host.capabilities) if spec.privileged else record.capabilities
@@ -358,6 +363,8 @@ class OciDriver:
             bundle.remove_cwd(root, made)
             directories.remove()
             raise
+        finally:
+            os.close(root)
 
     def _not_started(
         self, container: str, directories: conmon.Directories, spec: ProcessSpec, said: str
@@ -425,7 +432,10 @@ class OciDriver:
     def open_root(self, container: str) -> int | None:
         if (record := self._record(container)) is None:
             return None
-        fd = os.open(f"/proc/{record.pid}/root", inroot.O_PATH | os.O_DIRECTORY)
+        try:
+            fd = os.open(f"/proc/{record.pid}/root", inroot.O_PATH | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return None
         if self._record(container) is None:  # it ended meanwhile: the id may be another process's
             os.close(fd)
             return None

@@ -17,7 +17,9 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from kleene.host import inroot
 from kleene.host.filedata import SMALL
+from kleene.host.treewalk import walk
 from kleene.storage.driver import Files, Part, Usage
 
 Extent = tuple[int, int, int]
@@ -66,12 +68,13 @@ def _usage(
 def files_of(part: Files) -> Iterator[tuple[str, os.stat_result]]:
     """The file, or the directory with all in it. What goes meanwhile is passed over."""
     with contextlib.suppress(FileNotFoundError):
-        yield part.path, os.lstat(part.path)
-    for here, directories, names in os.walk(part.path):
-        for name in (*directories, *names):
-            with contextlib.suppress(FileNotFoundError):
-                path = os.path.join(here, name)  # noqa: PTH118 - of many files
-                yield path, os.lstat(path)
+        status = os.lstat(part.path)
+        if not stat.S_ISDIR(status.st_mode):
+            yield part.path, status
+            return
+        with inroot.root_fd(part.path) as top:
+            for entry in walk(top, changing=True):
+                yield f"{part.path}/{entry.path}", entry.stat
 
 
 def _extents(path: str, status: os.stat_result) -> Iterator[tuple[Extent, int]]:

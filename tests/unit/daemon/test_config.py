@@ -118,6 +118,7 @@ kleene_root: zroot/kleene
         ("api_listening_sockets: ['https:///x']", "c:1: api_listening_sockets: socket "),
         ("1: 2", "c:1: unknown key '1'"),
         ("[1]: 2", "c:1: unknown key "),
+        ("pool_size: 10M", "c:1: pool_size: '10M' is too small for a storage pool"),
     ],
 )
 def test_mistakes_of_form(text: str, said: str) -> None:

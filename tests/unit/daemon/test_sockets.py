@@ -85,6 +85,16 @@ def test_address_that_the_host_does_not_have_is_told() -> None:
         pass
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd/k.sock", f"/tmp/{'x' * 120}", "/proc/k.sock"])
+def test_path_that_no_socket_can_have_is_told(path: str) -> None:
+    addresses = [parse_address(f"http://{path}")]
+    with pytest.raises(HostUnavailable, match=r"cannot be opened: [A-Z]") as caught:
+        check_free(addresses)
+        with listening(addresses):
+            pass
+    assert "choose a shorter path" in (caught.value.hint or "")
+
+
 def test_sockets_before_one_that_fails_are_given_back(tmp_path: Path) -> None:
     good, bad = parse_address(f"http://{tmp_path}/k.sock"), parse_address("http://192.0.2.1:80")
     with pytest.raises(HostUnavailable), listening([good, bad]):

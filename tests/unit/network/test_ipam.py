@@ -38,7 +38,10 @@ NET = IPv4Network("10.213.1.0/29")
         (ipam.parse_subnet4, "224.0.0.0/24", "multicast", "for example 10.0.0.0/24"),
         (ipam.parse_subnet4, "127.1.0.0/16", "loopback", "for example 10.0.0.0/16"),
         (ipam.parse_subnet6, "fe80::/64", "link-local", "for example fd6b:"),
-        (ipam.parse_subnet4, "0.0.0.0/0", "unspecified", "use a private one"),
+        (ipam.parse_subnet4, "0.0.0.0/0", "unspecified", "for example 10.0.0.0/8"),
+        (ipam.parse_subnet4, "126.0.0.0/7", "loopback", "for example 10.0.0.0/8"),
+        (ipam.parse_subnet6, "::/0", "unspecified", "for example fd6b:"),
+        (ipam.parse_subnet6, "::ffff:10.0.0.0/112", "IPv4-mapped", "for example fd6b:"),
     ],
 )
 def test_a_subnet_that_cannot_be_used_says_what_to_write(
