@@ -6,6 +6,7 @@ Exit status 0 is success, 1 a failure, 2 a command line that cannot be understoo
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from kleene.cli.settings import THEMES
 from kleene.errors import KleeneError
 
 INTERRUPTED = 130
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 SHORTCUTS = {
     "build": "build:build",
@@ -130,6 +132,12 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        reason = (error.strerror or str(error)).lower()
+        print_error(f"the output cannot be written: {reason}", hint="see where it is redirected to")
+        return 1
     except KleeneError as error:  # some of its kinds say with what status to end
         print_failure(error)
         return int(getattr(error, "exit_status", 1))
@@ -156,13 +164,25 @@ def _option_meant(error: click.NoSuchOption) -> str | None:
     return f"did you mean '{nearest}'?" if nearest else None
 
 
+def _open_what_is_closed() -> None:
+    """Have standard streams that are closed lead nowhere, before a connection becomes one of them."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
+
+
 def main() -> NoReturn:
     """Run ``klee`` as a program."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_what_is_closed()
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except OSError:
+    except OSError as error:
+        if error.errno in _CANNOT_WRITE and not status:
+            print_error(f"the output cannot be written: {os.strerror(error.errno).lower()}")
         status = status or 1
     # Taking the interpreter down in good order lasts a tenth of a short command, and frees only memory.
     os._exit(status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -394,4 +395,17 @@ def test_reader_that_goes_away(daemon: ScriptedDaemon, klee_process: Any) -> Non
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(20) == 1
+    process.stderr.close()
+
+
+def test_output_that_cannot_be_written(daemon: ScriptedDaemon, klee_process: Any) -> None:
+    daemon.answer("GET", "/images/list", [{"id": "i" * 12}])
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        process = klee_process("lsi", "-q", stdout=full, stderr=subprocess.PIPE)
+    assert b"klee: the output cannot be written: no space left on device" in process.stderr.read()
+    assert process.wait(20) == 1
+    process.stderr.close()
+    # Closed, it must not be what the connection to the daemon gets.
+    process = klee_process("lsi", "-q", preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE)
+    assert (process.stderr.read(), process.wait(20)) == (b"", 0)
     process.stderr.close()
