@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 
 
+def _one_name(ctx: click.Context, param: click.Parameter, names: Sequence[str]) -> str:
+    if len(names) > 1:
+        raise UsageError(
+            f"an image has one name, not {' and '.join(names)}",
+            ctx,
+            "build once for each: the second build finds every step in the cache",
+        )
+    return names[0] if names else ""
+
+
 @click.command(
     cls=CommandWithVerbs,
     verbs={"shell": "buildshell:shell", "prune": "pruning:builds"},
@@ -40,7 +50,14 @@ _INTERRUPTED = 130
         "klee build --secret id=token,src=token.txt --ssh default -t web .",
     ),
 )
-@click.option("--tag", "-t", default="", metavar="NAME[:TAG]", help="Name of the image.")
+@click.option(
+    "--tag",
+    "-t",
+    multiple=True,
+    callback=_one_name,
+    metavar="NAME[:TAG]",
+    help="Name of the image.",
+)
 @click.option(
     "--file",
     "-f",
