@@ -142,7 +142,8 @@ _UNSAID = {
 
 
 def _fields(record: Any) -> list[tuple[str, Any]]:
-    return [(field.name, getattr(record, field.name)) for field in fields(record)]
+    told = (field for field in fields(record) if field.name != "places")
+    return [(field.name, getattr(record, field.name)) for field in told]
 
 
 def _value(value: Any) -> Any:

@@ -523,6 +523,22 @@ def test_files_of_mounts_that_changed_are_named(build: Build, context: Path) -> 
 # --- Failed steps
 
 
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("COPY f absent /x/", 8),
+        ('ADD ["f", "absent", "/x/"]', 12),
+        ("COPY --from=tiny /etc/passwd /absent /x/", 30),
+    ],
+)
+def test_the_source_that_is_not_there_is_pointed_to(
+    build: Build, context: Path, text: str, column: int
+) -> None:
+    (context / "f").write_text("")
+    failed = build(f"FROM tiny\n{text}\n", "--rm", check=False)
+    assert f"Dockerfile:2:{column}: 'absent' is not in " in failed.stderr
+
+
 @pytest.mark.parametrize("after", ["", "RUN true\n"])
 def test_a_working_directory_that_cannot_be_made_is_pointed_to(
     build: Build, daemon: Daemon, after: str

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from kleene.build.digests import FileDigests, Learned, MemoryDigests
-from kleene.build.selection import Selection, Source
+from kleene.build.selection import BadSource, Selection, Source
 from kleene.contexts import patterns
 from kleene.contexts.ignore import Ignore
 from kleene.errors import InvalidInput, KleeneError, NotFound
@@ -136,17 +136,18 @@ class Context:
             pivots: for ``--parents``, of each source the number of components that are not copied with it.
 
         Raises:
-            InvalidInput: a source is not in the context, leads out of it, or is malformed; or
+            BadSource: a source is not in the context, leads out of it, or is malformed; or
                 ``.dockerignore`` is.
             Conflict: the context changed meanwhile.
         """
 
         def work(stop: Stop) -> Selection:
-            found = [
-                source
-                for number, pattern in enumerate(sources)
-                for source in self._expand(pattern, stop, pivots[number] if pivots else None)
-            ]
+            found: list[Source] = []
+            for number, pattern in enumerate(sources):
+                try:
+                    found += self._expand(pattern, stop, pivots[number] if pivots else None)
+                except InvalidInput as error:
+                    raise BadSource(number, error) from error
             digests = Learned(self._digests)
             return Selection(self._root, tuple(found), digests, owners=bool(self._image))
 

@@ -27,6 +27,19 @@ _MANY, _MUCH = 200, 16 * 1024 * 1024
 """Files and bytes from which on it is quicker to change an earlier result than to copy all."""
 
 
+class BadSource(InvalidInput):
+    """A source of a COPY cannot be taken.
+
+    Args:
+        number: which of its sources, from 0.
+        error: why.
+    """
+
+    def __init__(self, number: int, error: InvalidInput) -> None:
+        super().__init__(error.message, hint=error.hint, details=error.details)
+        self.number = number
+
+
 @dataclass(frozen=True)
 class Source:
     """A file, or a directory with all in it.

@@ -20,7 +20,7 @@ from kleene.build.adding import RemoteFile
 from kleene.build.events import BuildFailed, Emit, OutputWritten, StepFinished, StepStarted
 from kleene.build.outside import Execute
 from kleene.build.resuming import TakenOver
-from kleene.build.selection import Earlier, Selection
+from kleene.build.selection import BadSource, Earlier, Selection
 from kleene.build.stage_plan import Place, StagePlan
 from kleene.build.stages import SCRATCH, Origin, StageNode, trigger_source
 from kleene.build.steps import (
@@ -206,7 +206,7 @@ class Solver:
         try:
             return await self._step(step)
         except BuildFailed as error:
-            error.details = error.details or located(*self._where(step))
+            error.details = error.details or located(*self._where(step, error))
             raise
         except KleeneError as error:
             raise self._failure(error, step) from error
@@ -216,16 +216,18 @@ class Solver:
         placed = (
             error
             if isinstance(error, DockerfileError)
-            else DockerfileError(*self._where(step), error.message, error.hint)
+            else DockerfileError(*self._where(step, error), error.message, error.hint)
         )
         return BuildFailed(
             placed.message, hint=placed.hint, details=error.details or placed.details
         )
 
-    def _where(self, step: Step) -> tuple[Source, Range]:
+    def _where(self, step: Step, error: KleeneError | None = None) -> tuple[Source, Range]:
         """The place to point to; of what ONBUILD of the parent asked for, its own text as well."""
         node = self._node
         if node is None or isinstance(step, FromStep) or step.range != node.stage.base.range:
+            if isinstance(error, BadSource) and isinstance(step, CopyStep):
+                return self._shop.source, step.places[error.number]
             return self._shop.source, step.range
         source = trigger_source(node.stage, node.base, step.text)
         return source, source.range(0, len(step.text))

@@ -279,17 +279,18 @@ class StagePlanner:
 
     def _copy(self, copy: Copy) -> CopyStep:
         from_context = copy.origin is None
-        sources = tuple(self._source(s, from_context) for s in copy.sources if isinstance(s, Word))
+        words = [word for word in copy.sources if isinstance(word, Word)]
         return CopyStep(
             *self._head(copy),
-            sources=sources,
+            sources=tuple(self._source(word, from_context) for word in words),
+            places=tuple(word.range for word in words),
             origin=self._origin(copy.origin),
             pivots=self._pivots(copy) if copy.parents else (),
             **self._where(copy)._asdict(),
         )
 
     def _add(self, add: Add) -> AddStep:
-        urls, sources, repositories = [], [], []
+        urls, sources, places, repositories = [], [], list[Range](), []
         for word in (word for word in add.sources if isinstance(word, Word)):
             text = self._words.expand(word)
             if (found := repository(word, text)) is not None:
@@ -298,9 +299,11 @@ class StagePlanner:
                 urls.append(url)
             else:
                 sources.append(self._source(word, True))
+                places.append(word.range)
         return AddStep(
             *self._head(add),
             sources=tuple(sources),
+            places=tuple(places),
             urls=tuple(urls),
             checksum=self._checksum(add, len(urls)) if not repositories else None,
             repositories=tuple(repositories),

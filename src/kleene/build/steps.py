@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kleene.build.modes import Mode
@@ -107,6 +107,7 @@ class CopyStep(Step):
         exclude: patterns of what is left out, as in ``.dockerignore``, seen from each source.
         pivots: with ``--parents``, how many components of each source are above the directories that are
             copied with it.
+        places: of the sources in the Dockerfile.
     """
 
     sources: tuple[str, ...]
@@ -118,6 +119,7 @@ class CopyStep(Step):
     origin: int | str | None = None
     exclude: tuple[str, ...] = ()
     pivots: tuple[int, ...] = ()
+    places: tuple[Range, ...] = field(default=(), compare=False)
 
     def canonical(self) -> str:
         files = [(file.name, file.content) for file in self.files]

@@ -82,9 +82,10 @@ class Containers:
             await storage.clone(Snapshot(snapshot.dataset, snapshot.id), record.dataset)
             undo.push_async_callback(self._volumes.remove_anonymous, record)
             await self._volumes.prepare(record)
+            undo.callback(self._lifecycle.shells.forget, record.id)
+            notes = await self._lifecycle.shells.want(record.id, image, config)
             self._store.containers.update(record.id, state="ready")
             undo.pop_all()
-        notes = await self._lifecycle.shells.want(record.id, image, config)
         self._core.events.of_container("create", record)
         if config.start_soon:
             self._core.background(self._bring_up_early(record.id), f"bring up {record.id}")
