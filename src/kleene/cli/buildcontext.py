@@ -46,9 +46,15 @@ def choose_context(path: str, dockerfile: str, *, upload: bool) -> BuildContext:
         upload: whether a directory is sent.
 
     Raises:
-        UsageError: both are standard input.
+        UsageError: both are standard input, or no directory is named.
         InvalidInput, NotFound: there is no Dockerfile where it should be.
     """
+    if not path:
+        raise UsageError(
+            "the PATH of the build context is empty",
+            click.get_current_context(silent=True),
+            "is a shell variable not set? the working directory is '.'",
+        )
     if path == STDIN:
         return _from_stdin(dockerfile)
     if is_remote(path):

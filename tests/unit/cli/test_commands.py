@@ -142,6 +142,7 @@ def test_details_stand_between_message_and_hint(daemon: ScriptedDaemon, klee: Kl
         (["network", "create", "-t", "custom", "n"], "needs --interface", None),
         (["container", "update", "c"], "nothing to change", "klee container update --help"),
         (["build", "-t", "a", "-t", "b", "."], "one name, not a and b", "build once for each"),
+        (["build", ""], "the PATH of the build context is empty", "is a shell variable not set?"),
         (["-H", "tcp://x", "lsc"], "host 'tcp://x' has no known scheme", "write http:///PATH"),
         (["-H", "http://x:99999", "lsc"], "has no valid port", "a port is a number"),
         (["-H", "https://x", "--tlskey", "k", "lsc"], "--tlskey needs --tlscert", "name the"),
