@@ -24,7 +24,7 @@ Written by ``make docs`` from those: change them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kleene.client.async_runner import Runner

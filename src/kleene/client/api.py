@@ -10,7 +10,7 @@ a stream gives ``Output`` and the ``ServerMessage`` types of ``kleene.schemas.st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -125,7 +125,7 @@ class TypedImages(Images):
         """What differs between two states, ``IMAGE[@SNAPSHOT]``, by path."""
         return _decode(super().diff(older, newer), StateChangeList)
 
-    def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunePlan:  # noqa: A002
+    def prune_plan(self, *, all: bool = False, filters: Collection[str] = ()) -> PrunePlan:  # noqa: A002
         """What :meth:`prune` would remove, and the bytes that come free by it."""
         return _decode(super().prune_plan(all=all, filters=filters), PrunePlan)
 
@@ -133,7 +133,7 @@ class TypedImages(Images):
 class TypedBuilds(Builds):
     """Operations on what builds left behind, in wire types."""
 
-    def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunePlan:  # noqa: A002
+    def prune_plan(self, *, all: bool = False, filters: Collection[str] = ()) -> PrunePlan:  # noqa: A002
         """What :meth:`prune` would remove, and the bytes that come free by it."""
         return _decode(super().prune_plan(all=all, filters=filters), PrunePlan)
 

@@ -5,7 +5,7 @@ Written by ``make docs`` from those: change them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kleene.client.api import (
@@ -87,7 +87,7 @@ class AsyncContainers:
         """What its processes wrote, by a ``LogsConfig``."""
         return self._runner.stream(lambda client: client.containers.logs(ref, config))
 
-    async def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+    async def prune(self, *, filters: Collection[str] = ()) -> Ids:
         """Remove the stopped containers that filters fit, but the persistent ones; their ids."""
         return await self._runner.run(lambda client: client.containers.prune(filters=filters))
 
@@ -200,14 +200,18 @@ class AsyncImages:
         return await self._runner.run(lambda client: client.images.list(filters=filters))
 
     async def prune(
-        self, *, all: bool = False, filters: Iterable[str] = (), only: Iterable[str] | None = None
+        self,
+        *,
+        all: bool = False,
+        filters: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> Ids:
         """Remove the untagged images that no container uses, or all unused; their ids."""
         return await self._runner.run(
             lambda client: client.images.prune(all=all, filters=filters, only=only)
         )
 
-    async def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunePlan:
+    async def prune_plan(self, *, all: bool = False, filters: Collection[str] = ()) -> PrunePlan:
         """What :meth:`prune` would remove, and the bytes that come free by it."""
         return await self._runner.run(
             lambda client: client.images.prune_plan(all=all, filters=filters)
@@ -248,14 +252,18 @@ class AsyncBuilds:
         self._runner = runner
 
     async def prune(
-        self, *, all: bool = False, filters: Iterable[str] = (), only: Iterable[str] | None = None
+        self,
+        *,
+        all: bool = False,
+        filters: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> Ids:
         """Remove what no tagged image needs, or ``all`` but the images themselves; the ids."""
         return await self._runner.run(
             lambda client: client.builds.prune(all=all, filters=filters, only=only)
         )
 
-    async def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> PrunePlan:
+    async def prune_plan(self, *, all: bool = False, filters: Collection[str] = ()) -> PrunePlan:
         """What :meth:`prune` would remove, and the bytes that come free by it."""
         return await self._runner.run(
             lambda client: client.builds.prune_plan(all=all, filters=filters)
@@ -288,7 +296,7 @@ class AsyncNetworks:
         """All networks, or those that ``KEY=VALUE`` filters fit."""
         return await self._runner.run(lambda client: client.networks.list(filters=filters))
 
-    async def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+    async def prune(self, *, filters: Collection[str] = ()) -> Ids:
         """Remove the networks without containers; of these, those that filters fit; their ids."""
         return await self._runner.run(lambda client: client.networks.prune(filters=filters))
 
@@ -321,7 +329,7 @@ class AsyncVolumes:
         """All volumes, or those that ``KEY=VALUE`` filters fit."""
         return await self._runner.run(lambda client: client.volumes.list(filters=filters))
 
-    async def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+    async def prune(self, *, filters: Collection[str] = ()) -> Ids:
         """Remove the volumes that are not mounted; of these, those that filters fit; their names."""
         return await self._runner.run(lambda client: client.volumes.prune(filters=filters))
 

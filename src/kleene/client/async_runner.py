@@ -11,7 +11,7 @@ from kleene.client.async_transport import AsyncStream, download, exchange
 from kleene.client.failures import request_failed
 from kleene.client.recorder import Asked, AskedStream, Recorder
 from kleene.client.streams import Stream
-from kleene.client.transport import Tls
+from kleene.client.transport import Response, Tls
 
 T = TypeVar("T")
 
@@ -26,17 +26,19 @@ class Runner:
         self._limit = limit
 
     async def run(self, operation: Callable[[Recorder], T]) -> T:
-        """An operation that is one request."""
+        """An operation that is one request, or one after the other."""
         recorder = Recorder(self._host)
-        try:
-            operation(recorder)
-        except Asked as asked:
-            limit = self._limit if asked.chunks is None else None
-            answer = await exchange(self._address, self._tls, asked, limit)
-        if not 200 <= answer.status < 300:
-            raise request_failed(self._address, answer.status, answer.body)
-        recorder.give(answer)
-        return operation(recorder)
+        answers: list[Response] = []
+        while True:
+            recorder.give(answers)
+            try:
+                return operation(recorder)
+            except Asked as asked:
+                limit = self._limit if asked.chunks is None else None
+                answer = await exchange(self._address, self._tls, asked, limit)
+            if not 200 <= answer.status < 300:
+                raise request_failed(self._address, answer.status, answer.body)
+            answers.append(answer)
 
     def download(
         self, operation: Callable[[Recorder], Generator[bytes, None, None]]

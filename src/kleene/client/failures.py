@@ -143,8 +143,10 @@ def request_failed(address: Address, status: int, body: bytes) -> KleeneError:
     if not isinstance(answer, dict):
         return not_understood(address)
     kind = _BY_STATUS.get(status, DaemonFault if status >= 500 else KleeneError)
-    message = answer.get("message") or f"the daemon answered with HTTP status {status}"
-    hint = answer.get("hint")
+    message, hint = answer.get("message"), answer.get("hint")
+    if not message:
+        message = f"the daemon answered with HTTP status {status}"
+        hint = hint or "do klee and kleened fit? klee version"
     if hint is None and answer.get("error_id"):
         hint = f"the daemon's log has the cause: look for {answer['error_id']}"
     return kind(message, hint=hint, details=answer.get("details"))

@@ -8,7 +8,7 @@ importing msgspec would take it longer than most commands run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -167,7 +167,7 @@ class Containers:
         query: dict[str, str | bool] = {"path": path, "name": name, "directory": directory}
         self._http.upload(target("containers", ref, "archive", query=query), chunks)
 
-    def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+    def prune(self, *, filters: Collection[str] = ()) -> Ids:
         """Remove the stopped containers that filters fit, but the persistent ones; their ids."""
         return unused(self._request, "containers", filters)
 
@@ -244,7 +244,7 @@ class Images:
         """Remove an image; its id."""
         return id_of(self._request("DELETE", target("images", ref)))
 
-    def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> Any:  # noqa: A002
+    def prune_plan(self, *, all: bool = False, filters: Collection[str] = ()) -> Any:  # noqa: A002
         """What :meth:`prune` would remove, and the bytes that come free by it."""
         return self._request(
             "GET", target("images", "prune", query={"all": all, "filter": filters})
@@ -254,8 +254,8 @@ class Images:
         self,
         *,
         all: bool = False,  # noqa: A002 - the API's name
-        filters: Iterable[str] = (),
-        only: Iterable[str] | None = None,
+        filters: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> Ids:
         """Remove the untagged images that no container uses, or all unused; their ids.
 
@@ -288,7 +288,7 @@ class Networks:
         """Remove a network; its id."""
         return id_of(self._request("DELETE", target("networks", ref)))
 
-    def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+    def prune(self, *, filters: Collection[str] = ()) -> Ids:
         """Remove the networks without containers; of these, those that filters fit; their ids."""
         return unused(self._request, "networks", filters)
 
@@ -324,7 +324,7 @@ class Volumes:
         """Remove a volume; its name."""
         return id_of(self._request("DELETE", target("volumes", name)))
 
-    def prune(self, *, filters: Iterable[str] = ()) -> Ids:
+    def prune(self, *, filters: Collection[str] = ()) -> Ids:
         """Remove the volumes that are not mounted; of these, those that filters fit; their names."""
         return unused(self._request, "volumes", filters)
 
@@ -402,8 +402,11 @@ class JsonClient:
         return self._address
 
     def version(self) -> Any:
-        """Versions of the daemon and of its API."""
-        return self._call("GET", target("version"))
+        """Versions of the daemon and of its API. Raises DaemonFault if it is no Kleene daemon."""
+        answer = self._call("GET", target("version"))
+        if not isinstance(answer, dict) or not {"version", "api_version"} <= answer.keys():
+            raise not_understood(self._address)
+        return answer
 
     def info(self) -> Any:
         """The daemon and what it found on its host."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from kleene.client.address import Query, target
@@ -20,7 +20,7 @@ class Builds:
     def __init__(self, request: Request) -> None:
         self._request = request
 
-    def prune_plan(self, *, all: bool = False, filters: Iterable[str] = ()) -> Any:  # noqa: A002
+    def prune_plan(self, *, all: bool = False, filters: Collection[str] = ()) -> Any:  # noqa: A002
         """What :meth:`prune` would remove, and the bytes that come free by it."""
         return self._request(
             "GET", target("builds", "prune", query={"all": all, "filter": filters})
@@ -30,8 +30,8 @@ class Builds:
         self,
         *,
         all: bool = False,  # noqa: A002 - the API's name
-        filters: Iterable[str] = (),
-        only: Iterable[str] | None = None,
+        filters: Collection[str] = (),
+        only: Collection[str] | None = None,
     ) -> Ids:
         """Remove what no tagged image needs, or ``all`` but the images themselves; the ids.
 
@@ -43,7 +43,7 @@ class Builds:
 
 
 def prune(
-    request: Request, kind: str, every: bool, filters: Iterable[str], only: Iterable[str] | None
+    request: Request, kind: str, every: bool, filters: Collection[str], only: Collection[str] | None
 ) -> Ids:
     """Prune, and of ``only`` some at a time; the ids of what went."""
     query: Query = {"all": every, "filter": [*filters]}
@@ -56,6 +56,6 @@ def prune(
     return done
 
 
-def unused(request: Request, kind: str, filters: Iterable[str]) -> Ids:
+def unused(request: Request, kind: str, filters: Collection[str]) -> Ids:
     """Prune all that is unused and fits; the ids of what went."""
     return ids_of(request("POST", target(kind, "prune", query={"filter": filters})))

@@ -1,12 +1,13 @@
 """What an operation asks the daemon, and what it makes of the answer, without a connection between. Pure.
 
-The asynchronous client runs each operation twice over a :class:`Recorder`: the first time it learns which
-bytes to send, the second time the operation is given the answer and returns what it returns to everybody.
+The asynchronous client runs an operation over a :class:`Recorder` again and again: the first time it learns
+which bytes to send, the second time the operation is given the answer, and asks for more or returns what it
+returns to everybody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kleene.client.api import Client
@@ -42,7 +43,7 @@ class AskedStream(BaseException):
 class _Http(HttpConnection):
     """Never connects."""
 
-    answer: Response | None = None
+    answers: Iterator[Response] = iter(())
 
     def request(
         self,
@@ -51,12 +52,12 @@ class _Http(HttpConnection):
         body: bytes | None = None,
         meanwhile: Callable[[], None] | None = None,
     ) -> Response:
-        if self.answer is None:
-            raise Asked(self.encode(method, target, body))
-        return self.answer
+        for answer in self.answers:
+            return answer
+        raise Asked(self.encode(method, target, body))
 
     def upload(self, target: str, chunks: Iterable[bytes]) -> None:
-        if self.answer is None:
+        if next(self.answers, None) is None:
             raise Asked(self.head("PUT", target, UPLOAD), chunks)
 
     def download(self, target: str) -> Generator[bytes, None, None]:
@@ -71,9 +72,9 @@ class Recorder(Client):
     def _connection(self, timeout: float | None) -> HttpConnection:
         return _Http(self._address, self._tls, timeout)
 
-    def give(self, answer: Response) -> None:
-        """Answer what is asked from now on."""
-        self._http.answer = answer
+    def give(self, answers: Sequence[Response]) -> None:
+        """Answer what is asked from now on, as far as the answers go."""
+        self._http.answers = iter(answers)
 
     def _open_stream(self, target: str, config: Body) -> Stream:
         raise AskedStream(target, encode(config))

@@ -411,3 +411,11 @@ def test_output_that_cannot_be_written(daemon: ScriptedDaemon, klee_process: Any
     process = klee_process("lsi", "-q", preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE)
     assert (process.stderr.read(), process.wait(20)) == (b"", 0)
     process.stderr.close()
+
+
+@pytest.mark.parametrize("answer", [[], {}, {"version": "1"}])
+def test_what_answers_may_be_no_daemon(daemon: ScriptedDaemon, klee: Klee, answer: Any) -> None:
+    daemon.answer("GET", "/version", answer)
+    assert "is not a Kleene daemon" in klee("version").err
+    daemon.answer("GET", "/volumes/list", {"detail": "Not Found"}, 404)
+    assert "do klee and kleened fit? klee version" in klee("lsv").err

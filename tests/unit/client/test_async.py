@@ -56,6 +56,15 @@ async def test_requests(client: AsyncClient) -> None:
     assert (await client.info()).storage == "btrfs"
 
 
+async def test_an_operation_of_several_requests(client: AsyncClient, served: Served) -> None:
+    """Ids that are too many for one request go in several."""
+    ids = [f"{number:012x}" for number in range(1200)]
+    await client.images.prune(all=True, only=ids)
+    asked = [each[-1] or () for each in served.engine.space.asked]
+    assert [len(only) for only in asked] == [500, 500, 200]
+    assert [each for only in asked for each in only] == ids
+
+
 async def test_stream_with_input(client: AsyncClient, served: Served) -> None:
     async def echo(session: FakeSession) -> AsyncIterator[Written]:
         while (data := await session.received.get()) is not None:
