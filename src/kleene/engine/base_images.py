@@ -69,7 +69,7 @@ async def fetch(target: Path, url: str, emit: Emit) -> None:
     progress = _Progress()
 
     def work(stop: Stop) -> archive.Extracted:
-        with open_url(url) as remote:
+        with open_url(url, stop.check) as remote:
             progress.begin(remote)
             return archive.extract(
                 remote.stream, target, remote.name, lambda count: progress.add(count, stop)

@@ -168,7 +168,7 @@ class Builds:
 
         def work(stop: Stop) -> RemoteFile:
             digest = hashlib.sha256()
-            with open_url(url, authorization=header) as remote:
+            with open_url(url, stop.check, authorization=header) as remote:
                 while data := remote.stream.read(_CHUNK):
                     stop.check()
                     digest.update(data)

@@ -25,7 +25,7 @@ async def fetched(url: str, directory: Path, limits: ContextLimits, emit: Emit) 
     counted = _Counted(limits.size)
 
     def work(stop: Stop) -> bytes | None:
-        with open_url(url) as remote:
+        with open_url(url, stop.check) as remote:
             return counted.take(remote, directory, limits, stop)
 
     async def watch() -> None:

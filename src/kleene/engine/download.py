@@ -9,10 +9,12 @@ import stat
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.message import Message
 from email.utils import parsedate_to_datetime
 
+from kleene.engine.apart import Pieces, read_apart
 from kleene.engine.apt_sources import without_password
 from kleene.errors import HostUnavailable, InvalidInput, KleeneError, NotFound
 from kleene.host import oserrors
@@ -38,12 +40,13 @@ class Remote:
 
 
 @contextlib.contextmanager
-def open_url(url: str, *, authorization: str = "") -> Iterator[Remote]:
+def open_url(url: str, check: Callable[[], None], *, authorization: str = "") -> Iterator[Remote]:
     """Open what is at ``url``, which may also be an absolute path, for as long as the block lasts.
 
     Reading from it raises ``KleeneError`` only.
 
     Args:
+        check: called again and again while a server is waited for; what it raises ends the waiting.
         authorization: header of that name, for the server of the URL alone; ``""`` sends none.
 
     Raises:
@@ -56,7 +59,7 @@ def open_url(url: str, *, authorization: str = "") -> Iterator[Remote]:
     except ValueError as error:
         raise _unusable(url, str(error)) from error
     if parts.scheme in ("http", "https"):
-        opening = _open_http(url, authorization)
+        opening = _open_http(url, authorization, check)
     elif parts.scheme == "file" and parts.netloc in ("", "localhost"):
         opening = _open_file(urllib.parse.unquote(parts.path))
     elif url.startswith("/"):
@@ -88,7 +91,18 @@ def _open_file(path: str) -> Iterator[Remote]:
 
 
 @contextlib.contextmanager
-def _open_http(url: str, authorization: str) -> Iterator[Remote]:
+def _open_http(url: str, authorization: str, check: Callable[[], None]) -> Iterator[Remote]:
+    shown = without_password(url)
+    with read_apart(lambda: _answer(url, authorization), check) as (headers, source):
+        length = headers.get("Content-Length", "")
+        total = int(length) if length.isdecimal() else None
+        modified = _modified(headers.get("Last-Modified", ""))
+        yield Remote(shown, _Checked(source, shown, total), total, modified)
+
+
+@contextlib.contextmanager
+def _answer(url: str, authorization: str) -> Iterator[tuple[Message, Pieces]]:
+    """The headers and the body of the server's answer."""
     shown = without_password(url)
     try:
         request = urllib.request.Request(url)
@@ -101,10 +115,7 @@ def _open_http(url: str, authorization: str) -> Iterator[Remote]:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _unreachable(shown, error) from error
     with response:
-        length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdecimal() else None
-        modified = _modified(response.headers.get("Last-Modified", ""))
-        yield Remote(shown, _Checked(response, shown, total), total, modified)
+        yield response.headers, response
 
 
 def _modified(header: str) -> float | None:
@@ -173,7 +184,8 @@ def _refused(url: str, code: int, reason: str) -> KleeneError:
     if code in (404, 410):
         return NotFound(f"'{url}' does not exist: the server answers {code}", hint="check the URL")
     return HostUnavailable(
-        f"'{url}' cannot be fetched: the server answers {code} {reason}".rstrip()
+        f"'{url}' cannot be fetched: the server answers {code} {reason.partition(chr(10))[0]}".rstrip(),
+        hint="check the URL, or try again later",
     )
 
 

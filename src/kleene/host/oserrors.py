@@ -13,6 +13,7 @@ _BAD_INPUT = {
     errno.EISDIR: "name a file",
     errno.EINVAL: "name a regular file",
     errno.EFBIG: "make it smaller",
+    errno.ENOTEMPTY: "a directory of this name has something in it: remove it, or use another name",
 }
 _OF_THE_HOST = {
     errno.EROFS: "make it writable, or use another place",

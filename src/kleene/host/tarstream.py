@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
 from collections.abc import Iterator
 from typing import IO, Any, cast
@@ -28,10 +29,11 @@ class TarStream:
         """
         self._source = _Forward(raw, name)
         # Not in tarfile's own streaming mode, which copies its whole buffer for every block that is read.
-        self._archive = tarfile.TarFile(
-            fileobj=cast(IO[bytes], self._source),
-            encoding="utf-8",
-        )
+        with _understood():
+            self._archive = tarfile.TarFile(
+                fileobj=cast(IO[bytes], self._source),
+                encoding="utf-8",
+            )
 
     def entries(self) -> Iterator[tarfile.TarInfo]:
         """The entries; the content of each must be read before the next.
@@ -40,7 +42,7 @@ class TarStream:
             EOFError: the archive ends without its end mark.
         """
         self._source.limit()
-        while (member := self._archive.next()) is not None:
+        while (member := self._next()) is not None:
             cast(Any, self._archive).members = []  # else every entry there was would be kept
             self._source.lift()
             yield member
@@ -50,6 +52,10 @@ class TarStream:
         self._source.lift()
         while self._source.read(CHUNK):  # to the end, where a checksum may be compared
             pass
+
+    def _next(self) -> tarfile.TarInfo | None:
+        with _understood():
+            return self._archive.next()
 
     def content(self, member: tarfile.TarInfo) -> Iterator[tuple[int, bytes]]:
         """The content of a regular file, in pieces with their offsets; holes are left out.
@@ -67,6 +73,15 @@ class TarStream:
                     raise EOFError("unexpected end of data")
                 yield offset, data
                 offset += len(data)
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """What tarfile stumbles over in a header that makes no sense, it does not always call so."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        raise tarfile.HeaderError(f"a header makes no sense: {error}") from error
 
 
 class _Forward:

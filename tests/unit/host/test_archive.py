@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gc
 import gzip
 import io
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kleene.errors import HostUnavailable, InvalidInput
 from kleene.host import archive, tarstream
@@ -301,6 +304,40 @@ def test_sparse_file_of_absurd_size_costs_nothing(target: Path) -> None:
     take(tar((entry("huge", pax_headers=pax), b"1\n0\n3\n".ljust(512, b"\0") + b"abc")), target)
     assert (target / "huge").stat().st_size == 2**43 - 1
     assert (target / "huge").stat().st_blocks * 512 < 100_000
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9"},
+        {"GNU.sparse.map": "0,x"},
+        {"GNU.sparse.size": "1", "GNU.sparse.numblocks": "1"},
+    ],
+)
+def test_headers_that_make_no_sense(target: Path, headers: dict[str, str]) -> None:
+    data = tar((entry("hole", pax_headers=headers), b""))
+    with pytest.raises(InvalidInput, match="is not a tar archive"):
+        take(data, target)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 2047), st.integers(0, 255)), min_size=1, max_size=4)
+)
+def test_damaged_headers_are_no_surprise(changes: list[tuple[int, int]]) -> None:
+    """Their checksums are right: else they would not be looked at."""
+    headers = {"GNU.sparse.map": "0,1", "SCHILY.xattr.user.a": "b", "mtime": "1.5", "path": "x"}
+    data = bytearray(tar((entry("hole", pax_headers=headers), b"")).ljust(4096, b"\0"))
+    for place, value in changes:
+        data[place] = value
+    for start in (0, 1024):
+        data[start + 148 : start + 156] = b" " * 8
+        data[start + 148 : start + 156] = b"%06o\0 " % sum(data[start : start + 512])
+    with contextlib.suppress(tarfile.TarError, EOFError, InvalidInput):
+        stream = tarstream.TarStream(io.BytesIO(bytes(data)), "base.tar")
+        for member in stream.entries():
+            for _ in stream.content(member):
+                pass
 
 
 def test_file_larger_than_the_free_space_is_refused_at_once(target: Path) -> None:
