@@ -30,6 +30,8 @@ OPTIONS = {
 
 _ALL = {"type", *_ALIASES, *(name for names in OPTIONS.values() for name in names.split())}
 _SWITCHES = frozenset({"readonly", "readwrite", "required"})
+_LABELS = "z"
+"""``z`` and ``Z`` ask podman and buildah for SELinux labels, which no file of Kleene's has."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def read_mount(word: Word) -> MountFlag:
     for field in split_comma(word):
         written, equals, _ = field.text.partition("=")
         name = _ALIASES.get(written.lower(), written.lower())
+        if field.text.lower() == _LABELS:
+            continue
         if name not in _ALL:
             raise _unknown(field.part(0, len(written)))
         if name in options:
