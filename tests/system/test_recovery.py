@@ -170,6 +170,25 @@ def test_a_container_that_starts_with_the_daemon(daemon: Daemon) -> None:
     wait_until(lambda: container in running(daemon), "the container was not started")
 
 
+def test_another_pool_is_not_taken_for_the_one_of_before(daemon: Daemon) -> None:
+    """What is removed there would be forgotten where it lies."""
+    before = visible(daemon)
+    assert before
+    daemon.stop()
+    subprocess.run(["umount", daemon.pool()], check=True)
+    file, away = daemon.root / "storage.btrfs", daemon.home / "away"
+    file.rename(away)
+    process = daemon.launch()
+    assert process.wait(60) == 1
+    assert "this is another storage pool than before" in daemon.log
+    assert "hint: set 'storage'" in daemon.log
+    subprocess.run(["umount", daemon.pool()], check=True)
+    away.rename(file)
+    daemon.start()
+    assert visible(daemon) == before
+    assert_whole(daemon)
+
+
 def test_killed_again_and_again_while_it_starts(daemon: Daemon) -> None:
     container = daemon.klee("run", "-d", "tiny", "sleep", "600").id
     for moment in moments(0.6, 4):

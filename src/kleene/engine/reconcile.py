@@ -21,6 +21,7 @@ from kleene.engine.lifecycle import Lifecycle
 from kleene.engine.networks import Networks
 from kleene.engine.volume_states import VolumeStates
 from kleene.engine.volumes import Volumes
+from kleene.errors import HostUnavailable
 from kleene.host import removal
 from kleene.metadata.containers import ContainerRecord
 
@@ -58,7 +59,12 @@ class Reconciler:
         self.adopted: set[str] = set()
 
     async def run(self) -> None:
-        """Bring everything into agreement. Errors with one object do not stop the others."""
+        """Bring everything into agreement. Errors with one object do not stop the others.
+
+        Raises:
+            HostUnavailable: this is not the storage that the metadata tells of; nothing was changed.
+        """
+        await self._check_storage()
         await self._containers_down()
         await self._half_made()
         await self._networks.restore()
@@ -66,6 +72,24 @@ class Reconciler:
             await self._try(self._adopt(record), f"adopting container {record.name}")
         await self._endpoints.refresh_firewall()
         await self._report_unknown_datasets()
+
+    async def _check_storage(self) -> None:
+        """With an empty pool, or somebody else's, everything would seem to be lost, and what is removed
+        now would be forgotten where it really lies."""
+        core = self._core
+        with_snapshots = "state != 'making' AND id IN (SELECT image_id FROM snapshots)"
+        known = {record.dataset for record in core.images.images.where(with_snapshots)}
+        known |= {record.dataset for record in core.volumes.ready()}
+        known |= {record.dataset for record in core.containers.ready() if not record.is_build}
+        if known and known.isdisjoint(await core.platform.storage.datasets()):
+            example = await asyncio.to_thread(core.platform.storage.host_name, min(known))
+            metadata = core.platform.root / "kleene.db"
+            raise HostUnavailable(
+                f"this is another storage pool than before: it has none of the {len(known)} datasets that "
+                f"'{metadata}' tells of, such as {example}",
+                hint="set 'storage' and 'zfs_dataset' as they were, and mount the pool; to begin "
+                f"anew, move '{metadata}' away",
+            )
 
     async def _try(self, work: Awaitable[None], what: str) -> None:
         """One object that cannot be brought into agreement must not keep the daemon from its others."""

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
-from kleene.errors import InvalidInput
+from kleene.errors import HostUnavailable, InvalidInput
 from kleene.host import inroot, oserrors
 from kleene.runtime import devices, etcfiles, oci_spec, seccomp
 from kleene.runtime.driver import ContainerSpec, Mount
@@ -26,7 +26,13 @@ def check_mounts(spec: ContainerSpec) -> None:
 
     Raises:
         InvalidInput: a source is not there, or a destination cannot be one.
+        HostUnavailable: the container's own file system is not there.
     """
+    if not spec.rootfs.is_dir():
+        raise HostUnavailable(
+            f"the file system of container '{spec.id}', '{spec.rootfs}', is not there",
+            hint="see that the storage pool is mounted; if it is lost: klee rmc " + spec.id,
+        )
     places = [f"/{mount.destination.strip('/')}" for mount in spec.mounts]
     for mount, place in zip(spec.mounts, places, strict=True):
         if not mount.source.exists():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kleene.errors import InvalidInput
+from kleene.errors import HostUnavailable, InvalidInput
 from kleene.runtime import bundle, devices
 from kleene.runtime.driver import ContainerSpec, Mount, Network
 from kleene.runtime.options import Device, Options
@@ -66,3 +66,9 @@ def test_a_directory_without_devices_is_no_device(tmp_path: Path) -> None:
     for path in (str(tmp_path), "/", "/dev/shm"):
         with pytest.raises(InvalidInput, match="is not a device of the host"):
             devices.given(Options(devices=(Device(path, path),)))
+
+
+def test_a_file_system_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(HostUnavailable, match="is not there") as caught:
+        check(tmp_path / "none")
+    assert "klee rmc" in (caught.value.hint or "")
