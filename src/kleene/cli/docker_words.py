@@ -118,12 +118,11 @@ OPTIONS: Mapping[str, str] = {
 """Options, and what does that here."""
 
 
-_STARTS = "output is shown unless --detach is given; -i passes on input"
+_TOP = "leave it out: ids, user, start, processor time and command are shown, or what --format asks for"
 _RMI = "an image that containers use stays: remove these first, klee rmc CONTAINER"
 _FORMAT = "--format FORMAT"
 
 OF_COMMANDS: Mapping[str, Mapping[str, str]] = {
-    "execution:start": {"-a": _STARTS},
     "states:commit": {
         "-a": "-c 'LABEL author=NAME'",
         "--author": "-c 'LABEL author=NAME'",
@@ -131,6 +130,7 @@ OF_COMMANDS: Mapping[str, Mapping[str, str]] = {
         "--pause": "leave it out: what is kept is a snapshot of one moment",
     },
     "listing:containers": {"-s": OPTIONS["--size"]},
+    "listing:processes": dict.fromkeys(("-a", "-e", "-f", "-o", "-u", "-x"), _TOP),
     "stats:stats": {
         "-a": "leave it out: what does not run uses nothing",
         "--all": "leave it out: what does not run uses nothing",

@@ -117,6 +117,13 @@ def exec_(session: Session, /, container: str, **options: Any) -> int:
 
 @command(examples=("klee start web", "klee start -d web db cache"))
 @process_options
+@click.option(
+    "--attach",
+    "-a",
+    is_flag=True,
+    expose_value=False,
+    help="For those who come from Docker: output is always shown, unless --detach is given.",
+)
 @quiet
 @click.argument("containers", metavar="CONTAINER...", nargs=-1, required=True)
 @pass_session
