@@ -23,6 +23,8 @@ from kleene.build.digests import FileDigests, Learned, MemoryDigests
 from kleene.build.selection import BadSource, Selection, Source
 from kleene.contexts import patterns
 from kleene.contexts.ignore import Ignore
+from kleene.dockerfile import source as text_source
+from kleene.dockerfile.source import DockerfileError
 from kleene.errors import InvalidInput, KleeneError, NotFound
 from kleene.host import inroot, oserrors
 from kleene.host.copytree import SPECIAL
@@ -179,6 +181,12 @@ class Context:
         try:
             return inroot.read_opened(fd, name, DOCKERFILE_LIMIT)
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                raise _too_large(fd, name) from error
+            if error.errno == errno.EINVAL:
+                raise InvalidInput(
+                    f"'{name}' is not a regular file", hint="make it a text file, or remove it"
+                ) from error
             raise oserrors.explain(error, f"'{name}' cannot be read") from error
         finally:
             os.close(fd)
@@ -332,6 +340,19 @@ def _open_directory(path: str) -> int:
         ) from error
     except OSError as error:
         raise oserrors.explain(error, f"build context '{path}' cannot be opened") from error
+
+
+def _too_large(fd: int, name: str) -> DockerfileError:
+    """The error for a text that is too long: it points to where that begins."""
+    with open(f"/proc/self/fd/{fd}", "rb") as file:  # noqa: PTH123 - a magic link, not a path
+        text = file.read(DOCKERFILE_LIMIT).decode("utf-8-sig", errors="replace")
+    source = text_source.Source(name, text)
+    return DockerfileError(
+        source,
+        source.range(len(text) - 1, len(text)),
+        f"the file goes on after {DOCKERFILE_LIMIT} bytes, which is the most",
+        "put large texts into files of the context, and COPY them",
+    )
 
 
 def _is_special(entry: Entry) -> bool:

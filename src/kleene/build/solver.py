@@ -218,9 +218,10 @@ class Solver:
             if isinstance(error, DockerfileError)
             else DockerfileError(*self._where(step, error), error.message, error.hint)
         )
-        return BuildFailed(
-            placed.message, hint=placed.hint, details=error.details or placed.details
-        )
+        details = placed.details
+        if error is not placed and error.details:
+            details = f"{details}\n{error.details}"
+        return BuildFailed(placed.message, hint=placed.hint, details=details)
 
     def _where(self, step: Step, error: KleeneError | None = None) -> tuple[Source, Range]:
         """The place to point to; of what ONBUILD of the parent asked for, its own text as well."""

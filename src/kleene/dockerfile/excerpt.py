@@ -12,6 +12,7 @@ LINE_WIDTH = 120
 _LEAD = 40
 _QUOTED = 60
 _LONGEST_NAME = 40
+_LONGEST_TEXT = 1000
 _TAB = "    "
 # Control and format characters, surrogates, line and paragraph separators: escape sequences and
 # right-to-left overrides must not reach a terminal.
@@ -29,6 +30,11 @@ def quoted(text: str) -> str:
     """``text`` in quotes, harmless, and not too long for a message."""
     short = text if len(text) <= _QUOTED else text[:_QUOTED] + "…"
     return f"'{visible(short)}'"
+
+
+def shortened(text: str) -> str:
+    """``text`` as a message can have it: of what is very long, the beginning and the end."""
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:400]} … {text[-200:]}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

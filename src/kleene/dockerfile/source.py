@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from kleene.dockerfile.excerpt import excerpt, visible
+from kleene.dockerfile.excerpt import excerpt, shortened, visible
 from kleene.errors import InvalidInput
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -122,7 +122,7 @@ class DockerfileError(InvalidInput):
     def __init__(self, source: Source, range: Range, reason: str, hint: str | None = None) -> None:  # noqa: A002
         self.source = source
         self.range = range
-        self.reason = reason = visible(reason)
+        self.reason = reason = shortened(visible(reason))
         hint = visible(hint) if hint is not None else None
         super().__init__(
             f"{_place(source, range)}: {reason}",

@@ -24,6 +24,7 @@ from kleene.build.kept_digests import KeptDigests
 from kleene.build.stages import SCRATCH, StageNode
 from kleene.build.workshop import Workshop
 from kleene.dockerfile.document import Dockerfile, Stage, read_dockerfile
+from kleene.dockerfile.excerpt import nearest
 from kleene.dockerfile.source import DockerfileError, Source
 from kleene.engine import authorization, checks, lookup, making, resumed
 from kleene.engine.build_arguments import with_settings
@@ -207,6 +208,7 @@ class Builds:
     ) -> tuple[Sequence[StageNode], Bases]:
         """The stages, and the images that they name: their ONBUILD may name more of both."""
         override = config.container_config.image or ""
+        aliases = [stage.base.alias for stage in dockerfile.stages if stage.base.alias]
         bases: Bases = {}
         triggers: dict[ImageReference, list[str]] = {}
         while True:
@@ -218,15 +220,17 @@ class Builds:
                 target=config.target,
                 triggers=triggers,
             )
-            self._look_up(nodes, override, bases)
+            self._look_up(nodes, aliases, override, bases)
             known = {ref: found.settings.onbuild for ref, (found, _) in bases.items()}
             asked = {reference: texts for reference, texts in known.items() if texts}
             if asked == triggers:
                 return nodes, bases
             triggers = asked
 
-    def _look_up(self, nodes: Sequence[StageNode], override: str, found: Bases) -> None:
-        """Put the images that stages name into ``found``."""
+    def _look_up(
+        self, nodes: Sequence[StageNode], known: Sequence[str], override: str, found: Bases
+    ) -> None:
+        """Put the images that stages name into ``found``; ``known``: names of stages."""
         for node in nodes:
             for word, origin in ((node.stage.base.image, node.base), *node.origins):
                 if isinstance(origin, Stage) or origin == SCRATCH or origin in found:
@@ -236,7 +240,9 @@ class Builds:
                 except KleeneError as error:
                     if str(origin) == override:
                         raise
-                    raise word.error(error.message, error.hint) from error
+                    near = nearest(str(origin), known)
+                    hint = f"did you mean the stage '{near}'?" if near else error.hint
+                    raise word.error(error.message, hint) from error
 
 
 def _parallel(config: ImageBuildConfig) -> int:
