@@ -100,7 +100,7 @@ def show_build(begin: Callable[[], Stream], view: View, tag: str) -> int:
         return 0
     view.failed(last)
     if not view.tells_failures:
-        _tell_failure(last, image_id, tag)
+        _tell_failure(last, image_id, tag, quiet=type(view) is QuietView)
     return 1
 
 
@@ -132,11 +132,13 @@ def _tell(view: View, event: dict[str, Any]) -> None:
             view.progress(event["operation"], event["done"], event.get("total"), unit)
 
 
-def _tell_failure(failed: dict[str, Any], image_id: str, tag: str) -> None:
+def _tell_failure(failed: dict[str, Any], image_id: str, tag: str, *, quiet: bool) -> None:
     error = OperationFailed(failed)
     good = failed.get("data") or ""
     if good:
-        click.echo(f"Failed to build image {image_id}. Most recent snapshot is @{good}")
+        # Whoever asks for the id alone takes all of standard output for it.
+        text = f"Failed to build image {image_id}. Most recent snapshot is @{good}"
+        click.echo(text, err=quiet)
     kept = failed.get("image_id") or ""
     hints = [error.hint] if error.hint else []
     if kept and "klee run" not in (error.hint or ""):

@@ -147,6 +147,10 @@ def test_quiet_build(daemon: ScriptedDaemon, klee: Klee) -> None:
     daemon.stream("/images/build", _success)
     assert klee("build", "-q", ".") == (0, f"{I}\n", "")
     assert daemon.requests[0].body["quiet"] is True
+    daemon.stream("/images/build", _failure)
+    failed = klee("build", "-q", ".")
+    assert (failed.status, failed.out) == (1, "")
+    assert "Most recent snapshot is @c069e69af8cf" in failed.err
 
 
 def test_interrupt_cancels_the_build(
