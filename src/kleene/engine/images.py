@@ -81,7 +81,7 @@ class Images:
     async def tag(self, reference: str, nametag: str) -> str:
         """Give an image a new nametag; the image that had it becomes untagged."""
         name, tag = names.parse_nametag(nametag)
-        record, _ = lookup.image(self._store, reference)
+        record = lookup.whole_image(self._store, reference)
         self._store.move_tag(record.id, name, tag)
         return self.told("tag", record.id)
 
@@ -89,9 +89,10 @@ class Images:
         """Remove an image. Images that were built from it stay whole.
 
         Raises:
+            InvalidInput: one of its states is named.
             Conflict: a container was made from it.
         """
-        record, _ = lookup.image(self._store, reference)
+        record = lookup.whole_image(self._store, reference)
         users = [c for c in self._core.containers.present() if c.image_id == record.id]
         if users:
             subject = f"{record.name}:{record.tag}" if record.name else record.id

@@ -96,6 +96,22 @@ def image(store: ImageStore, text: str) -> tuple[ImageRecord, SnapshotRecord]:
     return record, _snapshot(store, record, reference.snapshot)
 
 
+def whole_image(store: ImageStore, text: str) -> ImageRecord:
+    """The image that ``ID|NAME[:TAG]`` means, where one of its states will not do.
+
+    Raises:
+        InvalidInput: a snapshot is named, or it is no image reference.
+        NotFound, Conflict: see :func:`image`.
+    """
+    record, _ = image(store, text)
+    if "@" in text:
+        raise InvalidInput(
+            f"'{text}' is one state of an image, and this is done to an image as a whole",
+            hint="leave '@' and what follows out; to make an image of the state: FROM IMAGE@SNAPSHOT",
+        )
+    return record
+
+
 def _image(store: ImageStore, reference: names.ImageReference) -> ImageRecord:
     name, tag = reference.name, reference.tag
     named = store.by_nametag(name, tag or names.DEFAULT_TAG)

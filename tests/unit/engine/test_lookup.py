@@ -63,6 +63,12 @@ def test_errors_name_the_remedy(
     assert hint in str(getattr(caught.value, "hint", ""))
 
 
+def test_a_state_does_not_stand_for_its_image(store: ImageStore) -> None:
+    assert lookup.whole_image(store, "web:2").name == "web"
+    with pytest.raises(InvalidInput, match="'web:2@bbbbbb1' is one state of an image"):
+        lookup.whole_image(store, "web:2@bbbbbb1")
+
+
 def test_later_environment_wins_and_order_stays() -> None:
     merged = lookup.merge_environment(["A=1", "B=2"], ["A=3", "C=x=y"])
     assert merged == ["A=3", "B=2", "C=x=y"]
