@@ -86,6 +86,7 @@ _PARAMETERS = {
     "base": "image",
     "source_image": "image",
     "reference": "image",
+    "names": "container",
     "older": "image",
     "newer": "image",
     **{name: name for name in _OBJECTS if name != "config"},  # that is a file, for klee itself

@@ -50,7 +50,9 @@ def _of_container(found: Object) -> Object:
 def _of_network(found: Object) -> Object:
     network = found["network"]
     pairs = (("subnet", "gateway"), ("subnet6", "gateway6"))
-    subnets = [{"Subnet": network[s], "Gateway": network[g]} for s, g in pairs if network.get(s)]
+    subnets = [
+        {"Subnet": network[s], "Gateway": network.get(g, "")} for s, g in pairs if network.get(s)
+    ]
     return {
         "IPAM": {"Config": subnets},
         "Containers": {

@@ -10,16 +10,11 @@ if TYPE_CHECKING:
 
 COMMANDS: Mapping[str, str] = {
     "help": "klee --help, klee COMMAND --help",
-    "images": "klee lsi",
-    "inspect": "klee isc CONTAINER; isi, isn and isv for images, networks and volumes",
     "pull": "klee image create, which makes a base image; there are no registries yet",
     "push": "there are no registries yet; klee volume export and klee cp move files",
     "login": "there are no registries yet",
     "logout": "there are no registries yet",
     "search": "there are no registries yet",
-    "rm": "klee rmc CONTAINER; rmi, rmn and rmv for images, networks and volumes",
-    "tag": "klee image tag",
-    "history": "klee image history",
     "prune": "klee container prune; klee image, network, volume and build have one too",
     "system": "klee df, klee info, klee events",
     "builder": "klee build prune",

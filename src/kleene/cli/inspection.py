@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from kleene.cli.command import command, format_option
+from kleene.cli.command import OneOf, command, format_option
 from kleene.cli.output import each, print_json
 from kleene.cli.session import Session, pass_session
+from kleene.errors import InvalidInput, NotFound
 
 FORMAT = format_option(
     "All of it, or a line for each object by a template, as '{{.Name}}'.", plain="json", short="-f"
@@ -69,3 +71,39 @@ def network(session: Session, networks: Sequence[str], form: str) -> int:
 def volume(session: Session, volumes: Sequence[str], form: str) -> int:
     """Show all about volumes, and where they are mounted."""
     return show(session.client.volumes.inspect, volumes, form)
+
+
+@command(
+    "inspect", examples=("klee inspect web", "klee inspect --type image -f '{{.Config.Cmd}}' web")
+)
+@click.option(
+    "--type",
+    "kind",
+    type=OneOf(["container", "image", "network", "volume"]),
+    help="Only look among these.",
+)
+@FORMAT
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@pass_session
+def anything(session: Session, names: Sequence[str], form: str, kind: str | None) -> int:
+    """Show all about containers, images, networks or volumes: the first of these that there is of a NAME."""
+    client = session.client
+    kinds: dict[str, Callable[[str], Any]] = {
+        "container": client.containers.inspect,
+        "image": lambda name: client.images.inspect(name, size=True),
+        "network": client.networks.inspect,
+        "volume": client.volumes.inspect,
+    }
+    if kind is not None:
+        return show(kinds[kind], names, form)
+
+    def inspect(name: str) -> Any:
+        for found in kinds.values():
+            with suppress(NotFound, InvalidInput):  # an image cannot have every name
+                return found(name)
+        raise NotFound(
+            f"no such container, image, network or volume: '{name}'",
+            hint="list what there is: klee lsc -a; klee lsi; klee lsn; klee lsv",
+        )
+
+    return show(inspect, names, form)

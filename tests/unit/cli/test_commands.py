@@ -131,8 +131,7 @@ def test_details_stand_between_message_and_hint(daemon: ScriptedDaemon, klee: Kl
     ("arguments", "message", "hint"),
     [
         (["contaner"], "unknown command 'klee contaner'", "did you mean 'klee container'?"),
-        (["rm", "web"], "unknown command 'klee rm'", "in Kleene: klee rmc CONTAINER"),
-        (["inspect", "web"], "unknown command 'klee inspect'", "in Kleene: klee isc CONTAINER"),
+        (["pull", "web"], "unknown command 'klee pull'", "in Kleene: klee image create"),
         (["image", "lss"], "unknown command 'klee image lss'", "did you mean 'klee image ls'?"),
         (["xyzzy"], "unknown command 'klee xyzzy'", "klee --help"),
         (["run"], "missing argument 'IMAGE'", "klee run --help"),
@@ -309,6 +308,16 @@ def test_words_of_docker_are_understood(daemon: ScriptedDaemon, klee: Klee) -> N
     daemon.answer("DELETE", "/containers/web?force=true", {"id": "c" * 12})
     assert klee("rmc", "-fv", "web").status == 0
     assert klee("-v").out.startswith("klee ")
+    missing = {"message": "no such container: 'lan'"}
+    daemon.answer("GET", "/containers/lan/inspect", missing, 404)
+    daemon.answer("GET", "/images/lan/inspect?size=true", missing, 404)
+    daemon.answer("GET", "/networks/lan/inspect", {"network": {"id": "n1", "subnet": "s"}})
+    assert klee("inspect", "-f", "{{.ID}}", "lan").out == "n1\n"
+    assert klee("inspect", "--type", "container", "lan").status == 1
+    for path in ("containers/x", "images/x", "networks/x", "volumes/x"):
+        size = "?size=true" if path == "images/x" else ""
+        daemon.answer("GET", f"/{path}/inspect{size}", missing, 404)
+    assert "no such container, image, network or volume: 'x'" in klee("inspect", "x").err
     assert "-c 'LABEL author=NAME'" in klee("commit", "-a", "me", "web").err
 
 

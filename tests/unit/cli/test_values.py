@@ -184,7 +184,7 @@ def test_a_process_with_a_place_and_variables_of_its_own(
         ("run -m 512m x", "mount '512m' cannot be understood", "--memory 512m"),
         ("lsc --al", "unknown option '--al'", "did you mean '--all'?"),
         ("pull x", "unknown command 'klee pull'", "in Kleene: klee image create"),
-        ("images", "unknown command 'klee images'", "in Kleene: klee lsi"),
+        ("login", "unknown command 'klee login'", "in Kleene: there are no registries yet"),
         ("stpo x", "unknown command 'klee stpo'", "did you mean 'klee stop'?"),
         ("network create -t brige n", "'brige' is not one of", "did you mean 'bridge'?"),
         ("completion fsh", "invalid value for 'SHELL'", "did you mean 'fish'?"),
