@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from kleene.client.api import Client
+from kleene.schemas.networks import EndPointConfig
 from tests.support.daemon import Daemon, unused_network, wait_until
 
 pytestmark = pytest.mark.slow
@@ -110,6 +112,21 @@ def test_a_running_container_is_connected_and_disconnected(daemon: Daemon, netwo
         assert address not in daemon.klee("exec", "-q", "late", "ip", "addr").stdout
     finally:
         daemon.klee("rmc", "-f", "late")
+
+
+def test_a_container_may_have_no_address(daemon: Daemon, network: str) -> None:
+    """As the API has it where none is asked for."""
+    daemon.klee("create", "-l", "ipnet", "--name", "silent", "tiny", "sleep", "600")
+    client = Client(f"http://{daemon.socket}")
+    client.networks.connect(EndPointConfig(container="silent", network=network))
+    daemon.klee("start", "-d", "silent")
+    try:
+        shown = daemon.klee("exec", "silent", "ip", "address", "show", "eth0").stdout
+        assert "UP,LOWER_UP" in shown
+        assert "inet " not in shown
+        assert daemon.klee("exec", "silent", "ip", "route").stdout.count("default") == 0
+    finally:
+        daemon.klee("rmc", "-f", "silent")
 
 
 def test_a_volume_is_filled_from_the_image_and_outlives_its_containers(daemon: Daemon) -> None:

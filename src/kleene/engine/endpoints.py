@@ -178,7 +178,12 @@ class Endpoints:
     async def _attach(self, container: ContainerRecord, endpoint: EndpointRecord) -> None:
         network = self._store.networks.get(endpoint.network_id)
         assert network is not None
-        pairs = ((endpoint.ip_address, network.subnet), (endpoint.ip_address6, network.subnet6))
+        families = (
+            (endpoint.ip_address, network.subnet, network.gateway),
+            (endpoint.ip_address6, network.subnet6, network.gateway6),
+        )
+        # Without an address of a family there is no way to its gateway.
+        had = [(address, subnet, gateway) for address, subnet, gateway in families if address]
         await self._links.attach(
             container.id,
             Attachment(
@@ -187,10 +192,9 @@ class Endpoints:
                 container_name=f"eth{endpoint.position}",
                 addresses=[
                     ip_interface(f"{address}/{subnet.partition('/')[2]}")
-                    for address, subnet in pairs
-                    if address
+                    for address, subnet, _ in had
                 ],
-                gateways=[g for g in (network.gateway, network.gateway6) if g],
+                gateways=[gateway for _, _, gateway in had if gateway],
                 isolated=not network.icc,
             ),
         )
