@@ -200,8 +200,10 @@ def test_files_and_directories_of_the_host(daemon: Daemon, data: str, tmp_path: 
     assert done.stdout == "directory\nfile\n"
     assert "Read-only file system" in done.stderr
     assert (tmp_path / "dir" / "n").read_text() == "new\n"
+    beside = ("-m", "./dir:/d", "tiny", "cat", "/d/n")
+    assert daemon.klee("run", "-q", "--rm", *beside, cwd=tmp_path).stdout == "new\n"
     for mount, said in (
-        ("./dir:/d", "mount source './dir' is a relative path"),
+        ("a/dir:/d", "mount source 'a/dir' is a relative path"),
         (f"{tmp_path}/none:/d", f"mount source '{tmp_path}/none' does not exist on the host"),
         (f"{tmp_path}/dir:d", "relative destination 'd'"),
         (f"{tmp_path}/dir:/", "is not an absolute path below '/'"),

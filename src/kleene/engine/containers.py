@@ -456,7 +456,8 @@ def _checked_mount(mount: MountPointConfig) -> MountPointConfig:
     if mount.type == "volume" and "/" in mount.source:
         raise InvalidInput(
             f"mount source '{mount.source}' is a relative path",
-            hint="write the whole path of the host's file or directory, or the name of a volume",
+            hint="write the whole path of the host's file or directory, or ./ before it;"
+            " a volume's name has no '/'",
         )
     if mount.type == "volume":
         names.check_object_name("volume", mount.source)
