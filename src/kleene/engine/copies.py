@@ -112,7 +112,10 @@ class Copies:
         if mount is None:
             return os.open(self._core.platform.storage.mountpoint(record.dataset), _DIRECTORY), path
         if mount.read_only and writing:
-            raise Conflict(f"'{path}' of container '{record.name}' is mounted read-only")
+            raise Conflict(
+                f"'{path}' of container '{record.name}' is mounted read-only",
+                hint="copy to another place, or mount it without ':ro'",
+            )
         source = self._lifecycle.mount(mount).source
         if source.is_dir():
             return os.open(source, _DIRECTORY), inner

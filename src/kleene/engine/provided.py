@@ -54,7 +54,10 @@ class ProvidedFiles:
         places = [_place(mount, top) for mount, top in _all(settings)]
         for place in places:
             if places.count(place) > 1:
-                raise InvalidInput(f"'{place}' is the place of two secrets or configs")
+                raise InvalidInput(
+                    f"'{place}' is the place of two secrets or configs",
+                    hint="give one of them another place",
+                )
 
     def provide(self, record: ContainerRecord) -> list[Mount]:
         """Make the files that a container is given, and tell where they go.

@@ -40,6 +40,7 @@ _GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _RESOLVER_WORD = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.:-]{0,252}")
 _ZONE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _LONGEST = 10 * 365 * 86400.0  # seconds: what a duration may be, and a timer take
+_SECONDS = f"use 0 to {_LONGEST:g}"
 _TMPFS_FLAGS = {"rw", "ro", "suid", "nosuid", "exec", "noexec", "nodev", "noatime", "relatime"}
 _TMPFS_VALUES = re.compile(
     r"size=[0-9]+[kmgKMG%]?|mode=[0-7]{3,4}|(uid|gid)=[0-9]{1,10}|nr_inodes=[0-9]+[kmgKMG]?"
@@ -84,7 +85,9 @@ def _check(settings: ContainerSettings) -> None:
     check_labels(settings.labels)
     for seconds in (settings.stop_timeout,):
         if seconds is not None and not 0 <= seconds <= _LONGEST:
-            raise InvalidInput(f"stop timeout {seconds:g} is not a number of seconds")
+            raise InvalidInput(
+                f"stop timeout {seconds:g} is not a number of seconds", hint=_SECONDS
+            )
     for tmpfs in settings.tmpfs:
         _check_tmpfs(tmpfs)
     for line in settings.add_hosts:
@@ -185,11 +188,11 @@ def _merged_check(now: HealthCheck | None, asked: HealthCheck) -> HealthCheck | 
         )
     for name in ("interval", "timeout", "start_period", "start_interval"):
         if not 0 <= values[name] <= _LONGEST:
-            raise InvalidInput(f"the health check's {name} is no number of seconds")
+            raise InvalidInput(f"the health check's {name} is no number of seconds", hint=_SECONDS)
     if merged.retries < 0:
-        raise InvalidInput("the health check's retries are less than 0")
+        raise InvalidInput("the health check's retries are less than 0", hint="use 0 or more")
     if any("\0" in word for word in merged.test):
-        raise InvalidInput("the health check's command has a NUL byte in it")
+        raise InvalidInput("the health check's command has a NUL byte in it", hint="remove it")
     return merged
 
 

@@ -47,7 +47,10 @@ class States:
         record = lookup.container(self._core.containers, reference)
         origin = self._core.images.snapshots.get(record.snapshot)
         if origin is None:
-            raise NotFound(f"the image of container '{record.name}' does not exist any more")
+            raise NotFound(
+                f"the image of container '{record.name}' does not exist any more",
+                hint=f"what the container has is still there: klee commit {record.name} NAME",
+            )
         before = Snapshot(origin.dataset, origin.id)
         async with self._frozen(record) as (present, mountpoints):
             found = [

@@ -126,6 +126,7 @@ async def run(
     except TimeoutError as error:
         raise HostUnavailable(
             f"'{argv[0]}' did not finish within {timeout:g} seconds",
+            hint="the kernel's log may say why: dmesg; try again when the host has less to do",
             details=" ".join(argv),
         ) from error
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Collection
@@ -122,17 +121,22 @@ def make_cwd(root: inroot.Root, path: str) -> list[str]:
 
     Raises:
         InvalidInput: it cannot be made, or is not a directory.
+        HostUnavailable: there is no space.
     """
     if not path.startswith("/"):
         raise InvalidInput(f"working directory '{path}' is not absolute", hint=f"write '/{path}'")
     try:
         return inroot.make_dirs(root, path)
-    except OSError as error:
-        if error.errno == errno.ENOTDIR:
-            raise InvalidInput(f"working directory '{path}' is not a directory") from error
+    except NotADirectoryError as error:
         raise InvalidInput(
-            f"working directory '{path}' cannot be made: {error.strerror}"
+            f"working directory '{path}' is not a directory", hint="choose another one"
         ) from error
+    except FileNotFoundError as error:  # below /proc, where nobody makes anything
+        raise InvalidInput(
+            f"working directory '{path}' cannot be made", hint="choose another one"
+        ) from error
+    except OSError as error:
+        raise oserrors.explain(error, f"working directory '{path}' cannot be made") from error
 
 
 def remove_cwd(root: inroot.Root, made: Collection[str]) -> None:

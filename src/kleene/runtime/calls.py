@@ -101,6 +101,7 @@ async def _finish(argv: list[str], stdin: int, stdout: int, stderr: int) -> int:
     except TimeoutError as error:
         raise HostUnavailable(
             f"the container runtime did not finish within {_TIMEOUT:g} seconds",
+            hint="the kernel's log may say why: dmesg; try again when the host has less to do",
             details=" ".join(argv),
         ) from error
     finally:

@@ -79,6 +79,8 @@ def not_started(container: str, spec: ProcessSpec, runtime: str, text: str) -> K
         )
     if cause == "arguments":
         return CommandNotStarted(
-            f"command '{command}' has arguments that cannot be passed on", exit_code=CANNOT_EXECUTE
+            f"command '{command}' has arguments that cannot be passed on",
+            hint="shorten them; one may have 128 KiB, and none a NUL byte",
+            exit_code=CANNOT_EXECUTE,
         )
     return CommandFailed([runtime, "exec"], 1, text)
