@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 
 from kleene.errors import Conflict, InvalidInput, KleeneError, NotFound
-from kleene.names import new_id
+from kleene.names import new_id, path_text
 from kleene.schemas.common import ErrorResponse
 from kleene.schemas.stream import CLOSE_FAILED, CLOSE_INVALID
 
@@ -59,7 +59,13 @@ def _stated(error: KleeneError) -> Problem:
     )
     if status >= 500:
         _log.warning("%s%s", error.message, f"\n{error.details}" if error.details else "")
-    return Problem(status, close_code, ErrorResponse(error.message, error.hint, error.details))
+    answer = ErrorResponse(path_text(error.message), _text(error.hint), _text(error.details))
+    return Problem(status, close_code, answer)
+
+
+def _text(said: str | None) -> str | None:
+    """What can be sent: names of files in archives and contexts, which need not be text, are in it."""
+    return None if said is None else path_text(said)
 
 
 def _bug(error: BaseException) -> Problem:

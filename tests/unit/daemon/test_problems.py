@@ -45,6 +45,8 @@ def test_status_and_close_code(error: Exception, status: int, code: int) -> None
 def test_what_was_stated_is_told_whole() -> None:
     told = problem_of(Conflict("fact", hint="remedy", details="lines")).answer
     assert told == ErrorResponse("fact", "remedy", "lines")
+    odd = problem_of(Conflict("a\udcff", hint="b\udcfe", details="é\udc80")).answer
+    assert odd == ErrorResponse(r"a\xff", r"b\xfe", r"é\x80")
 
 
 def test_bug_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
