@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 
 from kleene.build.stages import StageNode
@@ -18,23 +19,29 @@ class Schedule:
     """
 
     def __init__(self, nodes: Sequence[StageNode], limit: int) -> None:
-        self._needs = {
-            node.stage.index: {stage.index for _, stage in node.needs()} for node in nodes
-        }
-        self._left = [node.stage.index for node in nodes]
-        self._limit = limit
-        self._running: set[int] = set()
-        self._done: set[int] = set()
+        self._order = [node.stage.index for node in nodes]
+        self._places = {index: place for place, index in enumerate(self._order)}
+        needs = {node.stage.index: {stage.index for _, stage in node.needs()} for node in nodes}
+        self._missing = {index: len(found) for index, found in needs.items()}
+        self._needed_by: dict[int, list[int]] = {index: [] for index in self._order}
+        for index, found in needs.items():
+            for needed in found:
+                self._needed_by[needed].append(index)
+        self._ready = [self._places[index] for index in self._order if not needs[index]]
+        self._free = limit
 
     def begin(self) -> list[int]:
         """Indexes of the stages to begin now; they count as begun."""
-        ready = [index for index in self._left if self._needs[index] <= self._done]
-        begun = ready[: self._limit - len(self._running)]
-        self._left = [index for index in self._left if index not in begun]
-        self._running.update(begun)
+        begun = []
+        while self._ready and self._free > 0:
+            begun.append(self._order[heapq.heappop(self._ready)])
+            self._free -= 1
         return begun
 
     def finish(self, index: int) -> None:
         """A stage that was begun is done."""
-        self._running.remove(index)
-        self._done.add(index)
+        self._free += 1
+        for other in self._needed_by[index]:
+            self._missing[other] -= 1
+            if not self._missing[other]:
+                heapq.heappush(self._ready, self._places[other])

@@ -80,10 +80,16 @@ def lint(dockerfile: Dockerfile, facts: Facts) -> tuple[DockerfileWarning, ...]:
 
 
 def base_images(dockerfile: Dockerfile, facts: Facts) -> frozenset[str]:
-    """The images (and stages) that FROM names, as :attr:`Facts.parent` will be asked for them."""
+    """The images that FROM names, as :attr:`Facts.parent` will be asked for them."""
     arguments = _Linter(dockerfile, facts).arguments()
-    words = (stage.base.image for stage in dockerfile.stages)
-    return frozenset(expanded(word, arguments, dockerfile.escape).text for word in words)
+    above, found = set[str](), set[str]()
+    for stage in dockerfile.stages:
+        name = expanded(stage.base.image, arguments, dockerfile.escape).text
+        if name.lower() not in above:
+            found.add(name)
+        if stage.base.alias is not None:
+            above.add(stage.base.alias)
+    return frozenset(found)
 
 
 def _options(dockerfile: Dockerfile, instruction: Instruction) -> CheckOptions:

@@ -77,6 +77,7 @@ class Stages:
         """
         by_index = {plan.node.stage.index: plan for plan in plans}
         schedule = Schedule([plan.node for plan in plans], parallel)
+        places = {index: place for place, index in enumerate(by_index)}
         if self._config.ordered:
             self._order = InOrder(self._shop.emit, list(by_index))
         running: dict[asyncio.Task[None], int] = {}
@@ -88,7 +89,7 @@ class Stages:
                 if not running:
                     break
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in sorted(done, key=lambda task: list(by_index).index(running[task])):
+                for task in sorted(done, key=lambda task: places[running[task]]):
                     await self._finished(task, running[task])
                     schedule.finish(running.pop(task))
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -49,6 +50,17 @@ def rounds(text: str, limit: int) -> list[list[int]]:
 )
 def test_what_runs_together(text: str, limit: int, expected: list[list[int]]) -> None:
     assert rounds(text, limit) == expected
+
+
+def test_many_stages_take_no_time_each() -> None:
+    count = 3000
+    nodes = needed_stages(
+        dockerfile("FROM a AS s0\n" + "".join(f"FROM s{n} AS s{n + 1}\n" for n in range(count))), {}
+    )
+    started, schedule = time.monotonic(), Schedule(nodes, 2)
+    while begun := schedule.begin():
+        schedule.finish(begun[0])
+    assert time.monotonic() - started < 2
 
 
 def test_a_stage_that_ends_early_lets_the_first_that_can_begin() -> None:

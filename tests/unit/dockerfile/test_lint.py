@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kleene.dockerfile.lint import Facts, lint
+from kleene.dockerfile.lint import Facts, base_images, lint
 from kleene.dockerfile.lint_variables import Parent
 from kleene.dockerfile.rules import RULES, violations
 from kleene.dockerfile.source import DockerfileError
@@ -131,3 +131,8 @@ def test_what_fails_a_check() -> None:
 def test_near_names_are_suggested() -> None:
     found = lint(read("FROM a\nARG version\nUSER $verison\n"), Facts(parent=lambda _: Parent()))
     assert [w.hint for w in found] == ["did you mean '$version'?"]
+
+
+def test_stages_above_are_no_images_to_look_up() -> None:
+    file = read("ARG x=one\nFROM a AS One\nFROM $x AS b\nFROM B\nFROM two\nFROM a AS two\n")
+    assert base_images(file, Facts()) == {"a", "two"}
