@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 
 from kleene.build.commands import argv, check_size
 from kleene.build.config import Configuration, ImageConfig
-from kleene.build.expander import Expander
+from kleene.build.expander import Budget, Expander
 from kleene.build.modes import Mode
 from kleene.build.mounts import MountPlanner, RunMount
 from kleene.build.paths import in_context, is_directory, join, pivot_of
@@ -31,7 +31,6 @@ from kleene.contexts.ignore import Ignore
 from kleene.dockerfile.devices import check_devices
 from kleene.dockerfile.document import Dockerfile, Stage, read_trigger
 from kleene.dockerfile.excerpt import quoted
-from kleene.dockerfile.expand import expand
 from kleene.dockerfile.heredoc import Heredoc
 from kleene.dockerfile.instructions import (
     Add,
@@ -70,12 +69,14 @@ class Options:
     Attributes:
         arguments: what the ARG instructions before the first FROM came to.
         user, env: of the build container.
+        budget: of what variables add.
     """
 
     build_args: Mapping[str, str]
     arguments: Mapping[str, str]
     user: str
     env: tuple[str, ...]
+    budget: Budget = field(default_factory=Budget)
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class StagePlanner:
         self._scope = Scope(
             parent.config.env, options.env, options.build_args, options.arguments, parent.arguments
         )
-        self._words = Expander(self._scope, dockerfile.escape)
+        self._budget = options.budget
+        self._words = Expander(self._scope, dockerfile.escape, self._budget)
         self._config = Configuration(parent.config)
         self._triggers = parent.config.settings.onbuild
         self._user = options.user or parent.config.user
@@ -181,7 +183,7 @@ class StagePlanner:
     def _trigger(self, text: str) -> Step:
         """What ONBUILD of the parent image asks for. Its place in this file is the FROM."""
         instruction, escape = read_trigger(trigger_source(self._stage, self._node.base, text))
-        words, self._words = self._words, Expander(self._scope, escape)
+        words, self._words = self._words, Expander(self._scope, escape, self._budget)
         step = self._step(instruction)
         self._words = words
         place = self._stage.base.range
@@ -387,7 +389,7 @@ class StagePlanner:
         if not heredoc.start.expand:
             return InlineFile(name, heredoc.content)
         body = replace(heredoc.body, text=heredoc.content)
-        return InlineFile(name, expand(body, self._scope.variables, quotes=False))
+        return InlineFile(name, self._words.expand(body, quotes=False))
 
 
 def _choice(words: Expander, word: Word | None, known: tuple[str, ...]) -> str:

@@ -355,7 +355,8 @@ def split(path: str) -> tuple[str, str]:
 
 def _make_missing(root: int, path: str, mode: int, uid: int, gid: int) -> list[str]:
     created: list[str] = []
-    names, done, links = _components(path), "", 0
+    done, names = _deepest(root, path)
+    links = 0
     while names:
         name = names.pop(0)
         if _is_dir(root, f"{done}/{name}"):
@@ -376,6 +377,16 @@ def _make_missing(root: int, path: str, mode: int, uid: int, gid: int) -> list[s
         names = _components(target or name) + names
         done = "" if target.startswith("/") else done
     return created
+
+
+def _deepest(root: int, path: str) -> tuple[str, list[str]]:
+    """The longest beginning of a path that is there, and the names after it."""
+    names = _components(path)
+    for end in range(len(names) - 1, 0, -1):
+        above = "".join(f"/{name}" for name in names[:end])
+        if _is_dir(root, above):
+            return above, names[end:]
+    return "", names
 
 
 def _components(path: str) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,3 +186,12 @@ def test_a_directory_swapped_for_a_link_never_opens_outside(root: Path) -> None:
         swapper.join()
     assert b"inside" in seen
     assert SECRET not in seen
+
+
+def test_deep_directories_are_made_in_time(tmp_path: Path) -> None:
+    path, started = "", time.monotonic()
+    for _ in range(600):
+        path += "/a"
+        assert inroot.make_dirs(tmp_path, path) == [path]
+    assert time.monotonic() - started < 5
+    shutil.rmtree(tmp_path / "a")
