@@ -127,9 +127,11 @@ FAST = ("--health-interval", "100ms", "--health-retries", "2")
 
 def test_health_comes_and_goes(daemon: Daemon) -> None:
     command = "test -e /well && echo fine || { echo sick; exit 3; }"
-    options = ("--health-cmd", command, *FAST, "--health-start-period", "2s")
+    options = ("--health-cmd", command, *FAST, "--health-start-period", "1h")
     daemon.klee("run", "-d", "--name", "box", *options, "tiny", "sleep", "600")
+    becomes(daemon, "box", lambda c: len(c["health"]["log"]) > 2)
     assert inspected(daemon, "box")["health"]["status"] == "starting"
+    daemon.klee("update", "--health-start-period", "1ms", "box")
     shown = becomes(daemon, "box", lambda c: c["health"]["status"] == "unhealthy")
     last = shown["health"]["log"][-1]
     assert (last["exit_code"], last["output"]) == (3, "sick")
