@@ -19,7 +19,7 @@ from kleene.runtime.cgroups import Cgroups
 from kleene.runtime.conmon import Runtime
 
 _TIMEOUT = 60.0  # seconds for the runtime to bring up a container or a process
-_PAUSES = (0.002, 0.02, 0.2, 2.0)  # seconds between looks for processes that the runtime left
+_PAUSES = (0.002, 0.02, 0.2, 2.0, 5.0)  # seconds between looks for processes that the runtime left
 
 
 class Calls:
