@@ -1,7 +1,8 @@
 # Every target makes the checkout ready first (scripts/setup): a fresh clone needs python3, make and apt.
 BIN := .venv/bin
-# Two workers share the tests, whole files at a time: the fixtures of a file are made once. Those of storage come alone, because zfs-fuse loses its patience beside others.
-WORKERS := --numprocesses 2 --dist loadfile
+# Two workers share the tests, whole files at a time: the fixtures of a file are made once. In the order of their
+# names the quick ones come last. Those of storage come alone: zfs-fuse loses its patience beside others.
+WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup check lint test vm-test fuzz demo demo-clean bench docs lock format clean
 
