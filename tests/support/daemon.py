@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -134,7 +135,9 @@ class Daemon:
         assert self.process.poll() is None, f"the daemon ended:\n{self.log[-4000:]}"
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
             probe.connect(str(self.socket))
-            return True
+            # A child of a killed daemon may have held its socket until now (SO_PEERCRED in unix(7)).
+            peer = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            return int.from_bytes(peer[:4], sys.byteorder) == self.process.pid
         return False
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -200,8 +203,19 @@ class Daemon:
         """Where the daemon's storage is mounted."""
         return next(path for path in mounts_below(self.root) if "btrfs" in mount_type(path))
 
+    def rows(self, query: str) -> set[str]:
+        """The only column of a query of the metadata."""
+        path = f"file:{self.root}/kleene.db?mode=ro"
+        with contextlib.closing(sqlite3.connect(path, uri=True)) as database:
+            return {value for (value,) in database.execute(query)}
+
     def datasets(self) -> list[str]:
-        """What is on disk: file systems, as ``image/ID``; snapshots, as ``image/ID@SNAPSHOT``; trash."""
+        """What is on disk: file systems, as ``image/ID``; snapshots, as ``image/ID@SNAPSHOT``; trash.
+
+        Once no container is being removed: nobody waits for that when one ends that was run with ``--rm``.
+        """
+        removing = "SELECT id FROM containers WHERE state = 'removing'"
+        wait_until(lambda: not self.rows(removing), "a container is still being removed")
         pool = self.pool()
         places = ((pool / "datasets", "*/*"), (pool / "snapshots", "*/*/*"), (pool, "trash/*"))
         found = (path.relative_to(top) for top, pattern in places for path in top.glob(pattern))

@@ -197,6 +197,20 @@ def test_wait_prints_exit_statuses(daemon: Daemon) -> None:
     assert "no such container" in none.stderr
 
 
+def test_the_exit_status_is_that_of_the_main_process(daemon: Daemon) -> None:
+    main = "until test -e /go; do sleep 0.1; done; exit 3"
+    box = daemon.klee("run", "-d", "tiny", "sh", "-c", main).id
+    longer = daemon.popen("exec", "-q", box, "sh", "-c", "until test -e /on; do sleep 0.1; done")
+    wait_until(lambda: "/on" in daemon.klee("top", box).stdout, "the second process does not run")
+    daemon.klee("exec", "-q", box, "touch", "/go")
+    wait_until(lambda: "/go" not in daemon.klee("top", box).stdout, "the first process still runs")
+    daemon.klee("exec", "-q", box, "touch", "/on")
+    assert longer.wait(30) == 0
+    assert daemon.klee("wait", box).stdout == "3\n"
+    assert daemon.klee("exec", "-q", box, "sh", "-c", "exit 4", check=False).status == 4
+    assert daemon.klee("wait", box).stdout == "4\n"  # it was started for that
+
+
 def test_kill_sends_a_signal(daemon: Daemon) -> None:
     script = "trap 'echo hup' HUP; touch /ready; while :; do sleep 0.1; done"
     box = daemon.klee("run", "-d", "--name", "box", "tiny", "sh", "-c", script).id

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,27 +95,20 @@ def prepare(daemon: Daemon, n: int) -> None:
     daemon.klee("commit", "box", f"spare:spare{n}")
 
 
-def rows(daemon: Daemon, query: str) -> set[str]:
-    """The only column of a query of the metadata."""
-    path = f"file:{daemon.root}/kleene.db?mode=ro"
-    with contextlib.closing(sqlite3.connect(path, uri=True)) as database:
-        return {value for (value,) in database.execute(query)}
-
-
 def assert_whole(daemon: Daemon) -> None:
     """All that is on disk is in the metadata and the other way round, and nothing is on its way."""
     for table in ("images", "containers", "volumes", "volume_snapshots", "build_caches"):
-        odd = rows(daemon, f"SELECT state FROM {table}") - {"ready", "removed"}
+        odd = daemon.rows(f"SELECT state FROM {table}") - {"ready", "removed"}
         assert not odd, (table, odd)
     on_disk = set(daemon.datasets())
     images = {name for name in on_disk if name.startswith("image/")}
-    snapshots = rows(daemon, "SELECT 'image/' || image_id || '@' || id FROM snapshots")
+    snapshots = daemon.rows("SELECT 'image/' || image_id || '@' || id FROM snapshots")
     assert snapshots == {name for name in images if "@" in name}
-    assert images - snapshots <= rows(daemon, "SELECT 'image/' || id FROM images")
-    others = rows(daemon, "SELECT dataset FROM containers UNION SELECT dataset FROM volumes")
-    others |= rows(daemon, "SELECT 'cache/' || id FROM build_caches")
-    kept = rows(daemon, "SELECT dataset || '@' || id FROM volume_snapshots")
-    kept |= rows(daemon, "SELECT dataset FROM volume_snapshots")
+    assert images - snapshots <= daemon.rows("SELECT 'image/' || id FROM images")
+    others = daemon.rows("SELECT dataset FROM containers UNION SELECT dataset FROM volumes")
+    others |= daemon.rows("SELECT 'cache/' || id FROM build_caches")
+    kept = daemon.rows("SELECT dataset || '@' || id FROM volume_snapshots")
+    kept |= daemon.rows("SELECT dataset FROM volume_snapshots")
     assert others | kept == on_disk - images
     assert "is not in the metadata" not in daemon.log
     assert "Traceback" not in daemon.log
@@ -140,7 +131,7 @@ def test_everything_at_once(new_daemon: Callable[..., Daemon], files: Path) -> N
         assert_whole(daemon)
         for work in done:
             if work.table:
-                found = rows(daemon, f"SELECT {work.column} FROM {work.table}")
+                found = daemon.rows(f"SELECT {work.column} FROM {work.table}")
                 assert (work.value in found) != work.gone, work
         assert "box" in daemon.klee("lsc").stdout
     for work in works(files, subnets, 7):

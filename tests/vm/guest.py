@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.daemon import Daemon
 from tests.support.rootfs import write_tar
-from tests.system.test_sudden_end import assert_whole, rows
+from tests.system.test_sudden_end import assert_whole
 
 ACKNOWLEDGED = "acknowledged "
 _HOME = Path("/data/d")
@@ -66,7 +66,7 @@ def check(expected: list[str]) -> None:
     (_HOME / "log").unlink(missing_ok=True)
     daemon.start()
     assert_whole(daemon)
-    found = {f"{kind} {name}" for kind, query in _LISTS.items() for name in rows(daemon, query)}
+    found = {f"{kind} {name}" for kind, query in _LISTS.items() for name in daemon.rows(query)}
     gone = {word.removeprefix("-") for word in expected if word.startswith("-")}
     lost = {word for word in expected if not word.startswith("-")} - gone - found
     assert not lost, lost

@@ -146,7 +146,8 @@ def kill(session: Session, containers: Sequence[str], signal: str) -> int:
 def wait(session: Session, containers: Sequence[str]) -> int:
     """Wait until containers stop, and print their exit statuses.
 
-    That is the exit status of the container's process that ended last.
+    That is the exit status of the container's main process: its own command, or what klee exec
+    started it for.
     """
     from kleene.client.failures import OperationFailed
 

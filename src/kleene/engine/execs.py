@@ -96,7 +96,7 @@ class _Watched:
 
 @dataclass(eq=False)
 class _Waiter:
-    """Somebody who waits for a container to stop; ``code`` is that of the instance that ended last."""
+    """Somebody who waits for a container to stop; ``code`` is that of its main process."""
 
     code: int
 
@@ -207,7 +207,8 @@ class Execs:
                 await self._lifecycle.bring_up(container)
             env = self._lifecycle.shells.env(container.id)
             spec = replace(spec, env=[*spec.env, *env])
-            self._store.execs.update(record.id, state="running")
+            main = not record.cmd or not container.running
+            self._store.execs.update(record.id, state="running", main=main)
             runtime = self._core.platform.runtime
             process = await runtime.exec(container.id, record.id, spec, attach=attach)
             undo.pop_all()
@@ -225,13 +226,16 @@ class Execs:
 
     async def _record_end(self, container: str, exec_id: str, process: Process) -> int:
         code = await process.wait()
+        record = self._store.execs.get(exec_id)
+        main = record is not None and record.main
         with self._core.database.transaction():
-            self._store.containers.update(container, exit_code=code)
+            if main:
+                self._store.containers.update(container, exit_code=code)
             self._store.execs.delete(exec_id)
         del self._watched[exec_id]
         if (present := self._store.containers.get(container)) is not None:
             self._core.events.of_container("exec-die", present, exec_id=exec_id, exit_code=code)
-        for waiter in self._waiters.get(container, ()):
+        for waiter in self._waiters.get(container, ()) if main else ():
             waiter.code = code
         return code
 
@@ -274,7 +278,7 @@ class Execs:
         )
 
     async def wait(self, reference: str) -> int:
-        """Wait until a container stops; the exit status of its instance that ended last, 0 before the first.
+        """Wait until a container stops; the exit status of its main process, 0 before its first.
 
         Of a container that does not run, that is known already.
         """

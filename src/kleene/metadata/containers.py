@@ -67,7 +67,11 @@ class ContainerRecord:
 
 @dataclass(frozen=True)
 class ExecRecord:
-    """A row of ``execs``: an execution instance until it ends."""
+    """A row of ``execs``: an execution instance until it ends.
+
+    Attributes:
+        main: it is the container's own command, or what the container came up for. Known once it runs.
+    """
 
     id: str
     container_id: str
@@ -79,6 +83,7 @@ class ExecRecord:
     stdin: bool
     workdir: str = ""
     privileged: bool = False
+    main: bool = False
 
 
 class ContainerStore:

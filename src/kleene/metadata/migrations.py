@@ -233,10 +233,16 @@ UPDATE snapshots SET manifest = NULL;
 DELETE FROM manifests;
 """
 
+# Of those that run, none can be told from the others now: the one that ends last counts.
+_MAIN_PROCESSES = """
+ALTER TABLE execs ADD COLUMN main INTEGER NOT NULL DEFAULT 1;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _WALK,
     _PLACE_OF_PROCESSES,
     _MOUNTS_OF_STEPS,
     _LABELS,
     _NEW_MANIFESTS,
+    _MAIN_PROCESSES,
 )

@@ -118,7 +118,8 @@ class Container(ContainerSettings, kw_only=True):
     Attributes:
         created: ISO 8601 in UTC.
         dataset: its file system, as the storage names it.
-        exit_code: exit status of the execution instance that ended last; ``None`` before the first.
+        exit_code: exit status of its main process: of its own command, or of what it was started for;
+            ``None`` before the first has ended.
         started, finished: when it came up and went down last, ISO 8601 in UTC; ``""`` before the first time.
         restarting: it is down, and its restart policy is about to start it.
         restart_count: how often its restart policy has started it since a user did.

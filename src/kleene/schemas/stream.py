@@ -123,7 +123,7 @@ class Closing(msgspec.Struct, tag="closing", kw_only=True):
         message: for people.
         data: id of the image that was made, or of the execution instance.
         exit_code: of a process: its exit status, 128 + n if signal n ended it; of a container: that of
-            its process that ended last; ``None`` otherwise.
+            its main process; ``None`` otherwise.
         container_stopped: of a process: whether its container stopped with it.
         detached: the process was only started, not waited for.
     """

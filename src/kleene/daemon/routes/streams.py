@@ -311,8 +311,9 @@ handlers = [
         "/containers/{container_id:str}/wait",
         "Container.Wait",
         "container wait",
-        "Wait until a container stops. The closing message tells the exit status of its execution instance "
-        "that ended last, 0 if there was none; at once if the container does not run.",
+        "Wait until a container stops. The closing message tells the exit status of its main process "
+        "(its own command, or what it was started for), 0 if there was none; "
+        "at once if the container does not run.",
         _wait_body,
     ),
     _describe(
