@@ -1,9 +1,8 @@
 """Dockerfiles, and the plan or the error that comes of each.
 
 ``dockerfiles/CASE`` holds a ``Dockerfile``, ``plan.json`` or ``error.txt``, and, where the defaults do not
-do, ``given.json``: ``build_args``, ``base``, ``override``, ``target``, ``user``,
-``env``. ``KLEENE_UPDATE_GOLDEN=1``
-writes what is expected anew.
+do, ``given.json``: ``build_args``, ``base``, ``override``, ``target``, ``user``, ``env``, ``named`` (an
+image's name, or null). ``KLEENE_UPDATE_GOLDEN=1`` writes what is expected anew.
 """
 
 from __future__ import annotations
@@ -68,10 +67,16 @@ def _plan(data: bytes, given: dict[str, Any]) -> str:
     if "base" in given:
         base = _base(dict(given["base"]))
     target = given.get("target", "")
-    nodes = stages_of(dockerfile, build_args, override, target=target)
+    named = {
+        name: None if image is None else ImageReference(image)
+        for name, image in given.get("named", {}).items()
+    }
+    nodes = stages_of(dockerfile, build_args, override, target=target, named=named)
     bases = {node.base: base for node in nodes if isinstance(node.base, ImageReference)}
     triggers = dict.fromkeys(bases, base.settings.onbuild)
-    nodes = stages_of(dockerfile, build_args, override, target=target, triggers=triggers)
+    nodes = stages_of(
+        dockerfile, build_args, override, target=target, triggers=triggers, named=named
+    )
     bases |= {node.base: base for node in nodes if isinstance(node.base, ImageReference)}
     found = plan(
         dockerfile,
@@ -137,6 +142,7 @@ _UNSAID = {
     "unpack": None,
     "pivots": (),
     "repositories": (),
+    "context": "",
 }
 """Values of flags that are not shown: those without the flag."""
 

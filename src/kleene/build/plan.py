@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kleene.build.config import ImageConfig
 from kleene.build.scope import BUILTIN_ARGUMENTS, PROXY_ARGUMENTS, check_build_args
 from kleene.build.stage_plan import Options, Outcome, StagePlan, StagePlanner
-from kleene.build.stages import StageNode, Triggers, global_arguments, needed_stages
+from kleene.build.stages import Named, StageNode, Triggers, global_arguments, needed_stages
 from kleene.build.steps import ConfigStep, Step
 from kleene.dockerfile.document import Dockerfile, Stage
 from kleene.dockerfile.excerpt import quoted
@@ -51,6 +51,7 @@ def stages_of(
     *,
     target: str = "",
     triggers: Triggers | None = None,
+    named: Named | None = None,
 ) -> tuple[StageNode, ...]:
     """The stages that are built, in order, with what they refer to.
 
@@ -58,6 +59,7 @@ def stages_of(
         override: a reference that takes the place of the image that the target starts from, if not empty.
         target: name or number of the stage to build; ``""`` is the last one.
         triggers: what ONBUILD of the images that stages start from asks for, as far as they were looked up.
+        named: what the user gave names to.
 
     Raises:
         DockerfileError: FROM or ``COPY --from`` names what cannot be.
@@ -65,7 +67,9 @@ def stages_of(
     """
     check_build_args(build_args)
     image = parse_image_reference(override) if override else None
-    return needed_stages(dockerfile, build_args, override=image, target=target, triggers=triggers)
+    return needed_stages(
+        dockerfile, build_args, override=image, target=target, triggers=triggers, named=named
+    )
 
 
 def plan(

@@ -226,7 +226,13 @@ class Solver:
     def _where(self, step: Step, error: KleeneError | None = None) -> tuple[Source, Range]:
         """The place to point to; of what ONBUILD of the parent asked for, its own text as well."""
         node = self._node
-        if node is None or isinstance(step, FromStep) or step.range != node.stage.base.range:
+        triggered = (
+            node is not None
+            and not isinstance(step, FromStep)
+            and node.stage.given is None
+            and step.range == node.stage.base.range
+        )
+        if node is None or not triggered:
             if isinstance(error, BadSource) and isinstance(step, CopyStep):
                 return self._shop.source, step.places[error.number]
             return self._shop.source, step.range
@@ -390,7 +396,7 @@ class Solver:
 
     async def _add(self, step: AddStep) -> Made:
         root = self._shop.storage.mountpoint(self._dataset)
-        taken = (await self._shop.context.select(step.sources)).without(step.exclude)
+        taken = (await self._shop.context_of(step).select(step.sources)).without(step.exclude)
         async with contextlib.AsyncExitStack() as files:
             fetched: list[tuple[Url, RemoteFile]] = []
 
@@ -424,7 +430,7 @@ class Solver:
         root = self._shop.storage.mountpoint(self._dataset)
         if step.origin is not None:
             return await self._copy_from(step, step.origin)
-        taken = await self._shop.context.select(step.sources, step.pivots)
+        taken = await self._shop.context_of(step).select(step.sources, step.pivots)
         taken = taken.without(step.exclude)
 
         async def find_key() -> None:

@@ -156,6 +156,8 @@ class StagePlanner:
             override: what is shown in place of the image in FROM.
         """
         start = FromStep(*self._head(self._stage.base))
+        if self._stage.given is not None:
+            start = replace(start, text=f"FROM scratch AS {self._stage.base.alias}")
         steps = [*before, replace(start, text=f"FROM {override}") if override else start]
         places = [self._place(step) for step in steps]
         for work in (
@@ -195,7 +197,11 @@ class StagePlanner:
     def _head(self, instruction: Instruction) -> tuple[int, str, Range]:
         """What every step has."""
         self._count += 1
-        return self._count, instruction.statement.text, instruction.range
+        return self._count, instruction.statement.text, self._range(instruction.range)
+
+    def _range(self, place: Range) -> Range:
+        """A place in the Dockerfile, which has no lines for what the user gave."""
+        return self._stage.given.range if self._stage.given is not None else place
 
     def _step(self, instruction: Instruction) -> Step:
         match instruction:
@@ -285,7 +291,8 @@ class StagePlanner:
         return CopyStep(
             *self._head(copy),
             sources=tuple(self._source(word, from_context) for word in words),
-            places=tuple(word.range for word in words),
+            places=tuple(self._range(word.range) for word in words),
+            context=self._stage.given.name if self._stage.given is not None else "",
             origin=self._origin(copy.origin),
             pivots=self._pivots(copy) if copy.parents else (),
             **self._where(copy)._asdict(),

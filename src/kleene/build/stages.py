@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kleene.build.platforms import automatic_arguments, host_platform
-from kleene.dockerfile.document import Dockerfile, Stage, read_trigger
+from kleene.dockerfile.document import Dockerfile, Given, Stage, given_stage, read_trigger
 from kleene.dockerfile.excerpt import nearest, quoted
 from kleene.dockerfile.expand import expand
 from kleene.dockerfile.instructions import Copy, Instruction, OnBuild, Run
@@ -29,6 +29,10 @@ Origin = Stage | ImageReference
 
 Triggers = Mapping[ImageReference, Sequence[str]]
 """Instructions that ONBUILD recorded in images."""
+
+Named = Mapping[str, ImageReference | None]
+"""What the user gave names to, by :func:`context_name`: an image, or ``None`` for a directory. It goes before
+stages and images of the same name (docker buildx build, "--build-context")."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,16 @@ class StageNode:
         for word, origin in ((self.stage.base.image, self.base), *self.origins):
             if isinstance(origin, Stage):
                 yield word, origin
+
+
+def context_name(text: str) -> str:
+    """What a name that FROM or ``--from`` has, or the user gave, is found by: ``web`` is ``web:latest``."""
+    text = text.lower()
+    try:
+        reference = parse_image_reference(text)
+    except InvalidInput:  # a stage may be called so
+        return text
+    return text if reference.snapshot else reference.nametag
 
 
 def global_arguments(
@@ -79,6 +93,7 @@ def needed_stages(
     override: ImageReference | None = None,
     target: str = "",
     triggers: Triggers | None = None,
+    named: Named | None = None,
 ) -> tuple[StageNode, ...]:
     """The stages that a build of ``target`` carries out, each after those that it needs.
 
@@ -86,6 +101,7 @@ def needed_stages(
         triggers: what ONBUILD of the images that stages start from asks for, where it is known.
         override: takes the place of the image that the target is based on, by whatever stages.
         target: name or number of the stage that becomes the image; ``""`` is the last one.
+        named: each directory of these that is needed is a stage, too.
 
     Raises:
         DockerfileError: a stage needs itself, or FROM or ``COPY --from`` cannot be understood.
@@ -93,7 +109,7 @@ def needed_stages(
     """
     wanted = _target(dockerfile, target)
     arguments = global_arguments(dockerfile, build_args, wanted)
-    resolver = _Resolver(dockerfile, arguments, triggers or {})
+    resolver = _Resolver(dockerfile, arguments, triggers or {}, named or {})
     if override is not None:
         resolver.replace_image_of(wanted, override)
     return _in_order(resolver, wanted)
@@ -116,8 +132,14 @@ class _Resolver:
     """Finds out what a stage refers to, when it is asked for: stages not needed may be broken."""
 
     def __init__(
-        self, dockerfile: Dockerfile, arguments: Mapping[str, str], triggers: Triggers
+        self,
+        dockerfile: Dockerfile,
+        arguments: Mapping[str, str],
+        triggers: Triggers,
+        contexts: Named,
     ) -> None:
+        self._contexts = contexts
+        self._given: dict[str, Stage] = {}
         self._dockerfile = dockerfile
         self._arguments = arguments
         self._triggers = triggers
@@ -132,7 +154,7 @@ class _Resolver:
         base = self._base(stage)
         instructions = (*self._triggers_of(stage, base), *stage.instructions)
         words = (word for i in instructions for word in _origin_words(i))
-        origins = tuple((word, self._origin(word)) for word in words if word is not None)
+        origins = tuple((word, self._origin(word, stage)) for word in words if word is not None)
         return StageNode(stage, base, origins)
 
     def _triggers_of(self, stage: Stage, base: Origin) -> Iterator[Instruction]:
@@ -171,7 +193,24 @@ class _Resolver:
                 "FROM names nothing: its variables are empty",
                 "give the ARG before FROM a default, or a value with --build-arg",
             )
-        return self._stage_above(stage, text) or _image(image, text)
+        return (
+            self._context(text, image, stage)
+            or self._stage_above(stage, text)
+            or _image(image, text)
+        )
+
+    def _context(self, text: str, word: Word, stage: Stage) -> Origin | None:
+        """What the user gave this name to. ``word``: of the stage, that has it."""
+        if not self._contexts or (name := context_name(text)) not in self._contexts:
+            return None
+        if (image := self._contexts[name]) is not None:
+            return image
+        if name not in self._given:
+            brought = word.line.source is not self._dockerfile.source
+            given = Given(name, stage.base.range if brought else word.range)
+            index = len(self._dockerfile.stages) + sorted(self._contexts).index(name)
+            self._given[name] = given_stage(index, given)
+        return self._given[name]
 
     def _base_text(self, stage: Stage) -> str:
         return expand(stage.base.image, self._arguments, escape=self._dockerfile.escape)
@@ -182,7 +221,16 @@ class _Resolver:
         place = bisect_left(named, stage.index, key=lambda found: found.index)
         return named[place - 1] if place else None
 
-    def _origin(self, word: Word) -> Origin:
+    def _origin(self, word: Word, stage: Stage) -> Origin:
+        """What a word of a stage names in ``--from``."""
+        if (given := self._context(word.text, word, stage)) is not None:
+            return given
+        found = self._stage_or_image(word)
+        if not isinstance(found, Stage):
+            return found
+        return self._context(found.base.alias or "", word, stage) or found  # it may be a number
+
+    def _stage_or_image(self, word: Word) -> Origin:
         text = word.text
         if "$" in text:
             raise word.error(

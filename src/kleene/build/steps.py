@@ -108,6 +108,7 @@ class CopyStep(Step):
         pivots: with ``--parents``, how many components of each source are above the directories that are
             copied with it.
         places: of the sources in the Dockerfile.
+        context: name of the directory that the user gave, if that is meant by the context.
     """
 
     sources: tuple[str, ...]
@@ -120,6 +121,7 @@ class CopyStep(Step):
     exclude: tuple[str, ...] = ()
     pivots: tuple[int, ...] = ()
     places: tuple[Range, ...] = field(default=(), compare=False)
+    context: str = field(default="", compare=False)
 
     def canonical(self) -> str:
         files = [(file.name, file.content) for file in self.files]

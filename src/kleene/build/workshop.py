@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from kleene.build.cachepolicy import CachePolicy
 from kleene.build.context import Context
 from kleene.build.events import Emit
 from kleene.build.outside import Fetch, Mounts, Origins, Repositories
+from kleene.build.steps import CopyStep
 from kleene.dockerfile.source import Source
 from kleene.metadata.images import ImageStore, SnapshotRecord
 from kleene.storage.driver import StorageDriver
@@ -49,6 +50,7 @@ class Workshop:
     Attributes:
         image_id: the image that the build makes. All instructions become its own.
         source: the Dockerfile, for messages.
+        given: the directories that the user gave beside the context, by name.
         environment: canonical text of all that configures the build container; part of every key.
         cache: which states that exist may be taken.
         keep_failed: whether the state in which a step that fails leaves its file system is kept.
@@ -75,3 +77,8 @@ class Workshop:
     states: dict[int | str, SnapshotRecord] = field(default_factory=dict)
     stages: list[str] = field(default_factory=list)
     clone_container: Callable[[str, str], Awaitable[None]] | None = None
+    given: Mapping[str, Context] = field(default_factory=dict)
+
+    def context_of(self, step: CopyStep) -> Context:
+        """What a step that copies from a context takes its files from."""
+        return self.given[step.context] if step.context else self.context

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kleene.cli.arguments import build_arguments, container_config, endpoint, network_of
-from kleene.cli.buildcontext import choose_context
+from kleene.cli.buildcontext import choose_context, choose_named_contexts
 from kleene.cli.command import CommandWithVerbs, OneOf, UsageError, WholeNumber
 from kleene.cli.grants import grant_options, grants
 from kleene.cli.labels import label_options, labels_of
@@ -47,6 +47,7 @@ def _one_name(ctx: click.Context, param: click.Parameter, names: Sequence[str]) 
         "klee build -t web https://example.com/web.tar.gz",
         "klee build --from web:failed@3f2a -t web .",
         "klee build --resume web:failed -t web .",
+        "klee build --build-context shared=../shared .",
         "klee build --secret id=token,src=token.txt --ssh default -t web .",
     ),
 )
@@ -71,6 +72,12 @@ def _one_name(ctx: click.Context, param: click.Parameter, names: Sequence[str]) 
     multiple=True,
     metavar="NAME[=VALUE]",
     help="Value of an ARG; without VALUE, that of klee's environment. Repeatable.",
+)
+@click.option(
+    "--build-context",
+    multiple=True,
+    metavar="NAME=PATH|URL|docker-image://IMAGE",
+    help="What FROM NAME and --from=NAME find, before stages and images of that name. Repeatable.",
 )
 @click.option("--from", "base", metavar="IMAGE", help="Start from IMAGE, whatever FROM says.")
 @click.option(
@@ -148,12 +155,18 @@ def build(session: Session, /, **options: Any) -> int:
 
     upload = session.uploads if options["upload"] is None else options["upload"]
     context = choose_context(options["path"], options["file"], upload=upload)
+    named = choose_named_contexts(options["build_context"], upload=upload)
     view = _view(session, options)
     config = build_config(options) | context.config | {"ordered": view.in_order}
 
     def begin() -> Stream:
         if context.send is not None:
             config["upload"] = context.send(session.client, view.progress)
+        for name, given in named.items():
+            sent = (
+                {} if given.send is None else {"upload": given.send(session.client, view.progress)}
+            )
+            config.setdefault("contexts", {})[name] = given.config | sent
         return session.client.images.build(config)
 
     with contextlib.ExitStack() as undo:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -68,6 +68,38 @@ def choose_context(path: str, dockerfile: str, *, upload: bool) -> BuildContext:
         return _send_directory(client, directory, fields["dockerfile"], tell)
 
     return BuildContext({"context": "", **fields}, send)
+
+
+def choose_named_contexts(texts: Sequence[str], *, upload: bool) -> dict[str, BuildContext]:
+    """What the ``NAME=VALUE`` of ``--build-context`` mean; of ``config``, the fields of ``NamedContext``.
+
+    Raises:
+        UsageError: one cannot be understood.
+    """
+    found: dict[str, BuildContext] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not name or not value or value == STDIN:
+            raise UsageError(
+                f"'--build-context {text}' cannot be understood",
+                click.get_current_context(silent=True),
+                "write NAME=PATH, NAME=URL or NAME=docker-image://IMAGE",
+            )
+        found[name] = _named(value, upload=upload)
+    return found
+
+
+def _named(value: str, *, upload: bool) -> BuildContext:
+    if "://" in value or is_remote(value):
+        return BuildContext({"context": value})
+    directory = os.path.abspath(value)  # noqa: PTH100
+    if not upload:
+        return BuildContext({"context": directory})
+
+    def send(client: JsonClient, tell: Tell) -> str:
+        return _send_directory(client, directory, "", tell)
+
+    return BuildContext({}, send)
 
 
 def _from_stdin(dockerfile: str) -> BuildContext:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kleene.dockerfile.instructions import Arg, From, Instruction, OnBuild
 from kleene.dockerfile.parser import parse
 from kleene.dockerfile.readers import Reading, read_instruction
 from kleene.dockerfile.rules import CheckOptions, read_check_options, unknown_rules
-from kleene.dockerfile.source import DockerfileError, DockerfileWarning, Source
+from kleene.dockerfile.source import DockerfileError, DockerfileWarning, Range, Source
+
+
+@dataclass(frozen=True)
+class Given:
+    """A directory that the user gave the build beside its context, by a name.
+
+    Attributes:
+        name: in lower case, with a tag if an image could be called so.
+        range: where the Dockerfile refers to it.
+    """
+
+    name: str
+    range: Range
 
 
 @dataclass(frozen=True)
@@ -18,11 +31,13 @@ class Stage:
 
     Attributes:
         index: from 0.
+        given: what its COPY takes from in place of the build context, if it stands for that.
     """
 
     index: int
     base: From
     instructions: tuple[Instruction, ...]
+    given: Given | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,13 @@ def read_dockerfile(source: Source) -> Dockerfile:
         reading.warnings.extend(unknown_rules(syntax.check, check))
     warnings = tuple(sorted(reading.warnings, key=lambda warning: warning.range.start))
     return Dockerfile(source, syntax.escape, arguments, stages, warnings, check)
+
+
+def given_stage(index: int, given: Given) -> Stage:
+    """A stage of what the user gave, and nothing else: what stages can do, it can."""
+    read = read_dockerfile(Source.from_text(given.name, "FROM scratch\nCOPY . /\n")).stages[0]
+    alias = given.name.removesuffix(":latest")
+    return replace(read, index=index, base=replace(read.base, alias=alias), given=given)
 
 
 def read_trigger(source: Source) -> tuple[Instruction, str]:

@@ -26,7 +26,7 @@ from kleene.build.workshop import Workshop
 from kleene.dockerfile.document import Dockerfile, Stage, read_dockerfile
 from kleene.dockerfile.excerpt import nearest
 from kleene.dockerfile.source import DockerfileError, Source
-from kleene.engine import authorization, checks, lookup, making, resumed
+from kleene.engine import authorization, checks, lookup, making, named_contexts, resumed
 from kleene.engine.build_arguments import with_settings
 from kleene.engine.build_caches import BuildCaches
 from kleene.engine.build_container import Services
@@ -107,6 +107,11 @@ class Builds:
             mounts = await stack.enter_async_context(
                 BuildMounts(self._core, self._caches, config, context, origins, dockerfile.source)
             )
+            nodes = [stage.node for stage in plan.stages]
+            wanted = [node.stage.given for node in nodes if node.stage.given is not None]
+            given = await named_contexts.opened(
+                stack, self._contexts, config, wanted, self._digests, emit
+            )
             limits = self._core.platform.contexts
             workshop = Workshop(
                 image_id=record.id,
@@ -129,6 +134,7 @@ class Builds:
                 total=len(plan.steps),
                 states={str(reference): found[1] for reference, found in bases.items()},
                 clone_container=functools.partial(resumed.clone, self._core),
+                given=given,
             )
             stages = Stages(self._services, config, workshop, mounts, record, undo, resumption)
             name, tag = nametag or (None, None)
@@ -209,6 +215,7 @@ class Builds:
         """The stages, and the images that they name: their ONBUILD may name more of both."""
         override = config.container_config.image or ""
         aliases = [stage.base.alias for stage in dockerfile.stages if stage.base.alias]
+        named = named_contexts.named(config)
         bases: Bases = {}
         triggers: dict[ImageReference, list[str]] = {}
         while True:
@@ -219,6 +226,7 @@ class Builds:
                 override,
                 target=config.target,
                 triggers=triggers,
+                named=named,
             )
             self._look_up(nodes, aliases, override, bases)
             known = {ref: found.settings.onbuild for ref, (found, _) in bases.items()}

@@ -66,6 +66,18 @@ class Image(ImageSettings):
     size: ImageSize | None = None
 
 
+class NamedContext(msgspec.Struct):
+    """What a build is given beside its context, by a name.
+
+    Attributes:
+        context: as in ``ImageBuildConfig``; or ``docker-image://IMAGE``, an image of this daemon.
+        upload: as there.
+    """
+
+    context: str = ""
+    upload: str = ""
+
+
 class ImageBuildConfig(msgspec.Struct):
     """A build that is asked for.
 
@@ -94,6 +106,7 @@ class ImageBuildConfig(msgspec.Struct):
         ssh: for ``RUN --mount=type=ssh``, by id: sockets of agents on the daemon's host.
         allow: what steps may ask for beyond the rule: ``network.host``, ``security.insecure``.
         labels: of the image, beside those of the Dockerfile, and over them.
+        contexts: what FROM and ``--from`` find by these names, before stages and images.
     """
 
     context: str
@@ -118,6 +131,7 @@ class ImageBuildConfig(msgspec.Struct):
     ssh: dict[str, str] = {}
     allow: list[Entitlement] = []
     labels: dict[str, str] = {}
+    contexts: dict[str, NamedContext] = {}
 
 
 class ImageCreateConfig(msgspec.Struct):

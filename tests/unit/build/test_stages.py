@@ -5,20 +5,21 @@ from __future__ import annotations
 import pytest
 
 from kleene.build.platforms import automatic_arguments
-from kleene.build.stages import needed_stages
+from kleene.build.stages import Named, needed_stages
 from kleene.dockerfile.document import Stage, read_dockerfile
-from kleene.dockerfile.source import DockerfileError, Source
+from kleene.dockerfile.source import DockerfileError, Position, Source
 from kleene.errors import InvalidInput
 from kleene.names import ImageReference
 
 THREE = "FROM a AS One\nFROM b AS two\nFROM c\n"
 
 
-def order(text: str, target: str = "", override: str = "") -> list[str]:
+def order(text: str, target: str = "", override: str = "", named: Named | None = None) -> list[str]:
     """The stages needed, as ``INDEX<BASE[<ORIGIN…]``; an origin is an index or an image's name."""
     dockerfile = read_dockerfile(Source.from_text("Dockerfile", text))
     image = ImageReference(override) if override else None
-    nodes = needed_stages(dockerfile, {"arg": "given"}, override=image, target=target)
+    given = {"arg": "given"}
+    nodes = needed_stages(dockerfile, given, override=image, target=target, named=named)
     return [
         "<".join(
             str(found.index if isinstance(found, Stage) else found)
@@ -58,6 +59,44 @@ def order(text: str, target: str = "", override: str = "") -> list[str]:
 )
 def test_order(text: str, target: str, expected: list[str]) -> None:
     assert order(text, target) == expected
+
+
+GIVEN: Named = {"dir:latest": None, "img:1": ImageReference("other", "2"), "zdir:3": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM dir\n", ["1<scratch", "0<1"]),
+        ("FROM Dir:latest\n", ["1<scratch", "0<1"]),
+        ("FROM img:1\nCOPY --from=img:2 x y\n", ["0<other:2<img:2"]),
+        (
+            "FROM a\nCOPY --from=dir x y\nCOPY --from=zdir:3 x y\n",
+            ["1<scratch", "3<scratch", "0<a<1<3"],
+        ),
+        ("FROM a\nRUN --mount=from=dir x\nCOPY --from=zdir x y\n", ["1<scratch", "0<a<1<zdir"]),
+        # They go before stages, by whatever these are called.
+        (
+            "FROM a AS dir\nFROM dir\nCOPY --from=0 x y\nCOPY --from=DIR x y\n",
+            ["2<scratch", "1<2<2<2"],
+        ),
+        ("FROM a AS x\nFROM x\n", ["0<a", "1<0"]),
+    ],
+)
+def test_what_the_user_gave_goes_before_stages_and_images(text: str, expected: list[str]) -> None:
+    assert order(text, named=GIVEN) == expected
+
+
+def test_a_given_directory_has_the_place_where_it_is_named() -> None:
+    dockerfile = read_dockerfile(Source.from_text("Dockerfile", "FROM a\nCOPY --from=dir x y\n"))
+    given, _ = needed_stages(dockerfile, {}, named=GIVEN)
+    assert given.stage.given is not None
+    assert given.stage.given.range.start == Position(2, 13)
+    triggers = {ImageReference("a"): ["COPY --from=dir x y"]}
+    dockerfile = read_dockerfile(Source.from_text("Dockerfile", "\nFROM a\n"))
+    given, _ = needed_stages(dockerfile, {}, triggers=triggers, named=GIVEN)
+    assert given.stage.given is not None
+    assert given.stage.given.range.start == Position(2, 1)
 
 
 @pytest.mark.parametrize(
