@@ -211,6 +211,26 @@ def test_the_exit_status_is_that_of_the_main_process(daemon: Daemon) -> None:
     assert daemon.klee("wait", box).stdout == "4\n"  # it was started for that
 
 
+def test_several_are_stopped_at_once(daemon: Daemon, tmp_path: Path) -> None:
+    # Each ends only when the other was asked to, too: by way of a directory of the host.
+    script = "trap 'touch /m/$0; until test -e /m/$1; do sleep 0.05; done; exit 5' TERM; touch /m/up-$0; "
+    script += "while :; do sleep 0.1; done"
+    for own, other in (("a", "b"), ("b", "a")):
+        run = ("run", "-d", "--name", f"meets-{own}", "-m", f"{tmp_path}:/m", "tiny", "sh", "-c")
+        daemon.klee(*run, script, own, other)
+    wait_until(lambda: len(list(tmp_path.glob("up-*"))) == 2, "the traps are not set")
+    stopped = daemon.klee("stop", "-t", "60s", "meets-a", "absent", "meets-b", check=False)
+    assert stopped.status == 1
+    assert len(stopped.stdout.split()) == 2
+    assert "no such container: 'absent'" in stopped.stderr
+    assert daemon.klee("wait", "meets-a", "meets-b").stdout.split() == ["5", "5"]
+    for mark in tmp_path.iterdir():
+        mark.unlink()
+    restarted = daemon.klee("restart", "-t", "60s", "meets-a", "meets-b")
+    assert len(re.findall(r"^[0-9a-f]{12}$", restarted.stdout, re.MULTILINE)) >= 2
+    daemon.klee("rmc", "-f", "meets-a", "meets-b")
+
+
 def test_kill_sends_a_signal(daemon: Daemon) -> None:
     script = "trap 'echo hup' HUP; touch /ready; while :; do sleep 0.1; done"
     box = daemon.klee("run", "-d", "--name", "box", "tiny", "sh", "-c", script).id

@@ -29,6 +29,7 @@ from kleene.cli.settings_options import (
     settings_config,
     settings_options,
 )
+from kleene.cli.stopping import stopped
 from kleene.errors import InvalidInput, KleeneError
 
 if TYPE_CHECKING:
@@ -117,11 +118,11 @@ grace = click.option(
 @_NAMES
 @pass_session
 def stop(session: Session, containers: Sequence[str], grace: float | None) -> int:
-    """Stop containers: all of their processes are asked to end, and killed if they do not.
+    """Stop containers, at the same time: their processes are asked to end, and killed if they do not.
 
     No restart policy starts them again.
     """
-    return each(containers, lambda name: session.client.containers.stop(name, timeout=grace))
+    return each(containers, stopped(session, containers, grace))
 
 
 @command(examples=("klee kill web", "klee kill -s HUP web db"))

@@ -22,6 +22,7 @@ from kleene.cli.options import COMMAND_LAST, creation_options, env, process_opti
 from kleene.cli.output import each, print_error
 from kleene.cli.session import Session, pass_session
 from kleene.cli.settings_options import env_file, file_variables
+from kleene.cli.stopping import stopped
 from kleene.client.failures import OperationFailed, ProcessNotStarted
 from kleene.errors import Conflict, InvalidInput, KleeneError
 
@@ -147,10 +148,11 @@ def start(session: Session, /, containers: Sequence[str], **options: Any) -> int
 def restart(session: Session, containers: Sequence[str], grace: float | None) -> int:
     """Stop containers and start them again, detached."""
     process = _Process(session.client, {"detach": True})
+    stop = stopped(session, containers, grace)
 
     def restart_one(name: str) -> None:
         with suppress(Conflict):  # it does not run
-            click.echo(session.client.containers.stop(name, timeout=grace))
+            click.echo(stop(name))
         process.start_detached(name)
 
     return each(containers, restart_one)

@@ -13,7 +13,9 @@ from kleene.cli.output import is_terminal
 from kleene.cli.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from kleene.client.aio import AsyncClient
     from kleene.client.operations import JsonClient
+    from kleene.client.transport import Tls
 
 
 class Session:
@@ -35,11 +37,22 @@ class Session:
     def client(self) -> JsonClient:
         """The client of the daemon. Raises UnusableSetting for a host that cannot be understood."""
         from kleene.client.operations import JsonClient
+
+        return JsonClient(self.settings.host, tls=self._tls)
+
+    @cached_property
+    def async_client(self) -> AsyncClient:
+        """The same for many requests at a time."""
+        from kleene.client.aio import AsyncClient
+
+        return AsyncClient(self.settings.host, tls=self._tls)
+
+    @property
+    def _tls(self) -> Tls:
         from kleene.client.transport import Tls
 
         s = self.settings
-        tls = Tls(s.tlsverify, s.tlscacert, s.tlscert, s.tlskey)
-        return JsonClient(s.host, tls=tls)
+        return Tls(s.tlsverify, s.tlscacert, s.tlscert, s.tlskey)
 
     @property
     def uploads(self) -> bool:
