@@ -226,8 +226,9 @@ def test_several_are_stopped_at_once(daemon: Daemon, tmp_path: Path) -> None:
     assert daemon.klee("wait", "meets-a", "meets-b").stdout.split() == ["5", "5"]
     for mark in tmp_path.iterdir():
         mark.unlink()
-    restarted = daemon.klee("restart", "-t", "60s", "meets-a", "meets-b")
-    assert len(re.findall(r"^[0-9a-f]{12}$", restarted.stdout, re.MULTILINE)) >= 2
+    restarted = daemon.klee("restart", "-t", "60s", "meets-a", "meets-b", "meets-a")
+    assert len(re.findall(r"^[0-9a-f]{12}$", restarted.stdout, re.MULTILINE)) == 2
+    assert daemon.klee("top", "meets-a").stdout.count("trap") == 1
     daemon.klee("rmc", "-f", "meets-a", "meets-b")
 
 

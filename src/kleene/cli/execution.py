@@ -148,14 +148,15 @@ def start(session: Session, /, containers: Sequence[str], **options: Any) -> int
 def restart(session: Session, containers: Sequence[str], grace: float | None) -> int:
     """Stop containers and start them again, detached."""
     process = _Process(session.client, {"detach": True})
-    stop = stopped(session, containers, grace)
+    once = tuple(dict.fromkeys(containers))  # one that is started twice has two processes
+    stop = stopped(session, once, grace)
 
     def restart_one(name: str) -> None:
         with suppress(Conflict):  # it does not run
             click.echo(stop(name))
         process.start_detached(name)
 
-    return each(containers, restart_one)
+    return each(once, restart_one)
 
 
 def _import_streams() -> None:
