@@ -85,6 +85,20 @@ def test_it_goes_before_stages_and_images(build: Build, daemon: Daemon, shared: 
     )
 
 
+def test_a_resumed_build_sees_the_present_files(build: Build, daemon: Daemon, shared: Path) -> None:
+    option = f"--build-context=shared={shared}"
+    text = "FROM tiny\nRUN date > /once\nRUN --mount=from=shared,target=/s sh /s/lib/a > /seen\n"
+    (shared / "lib" / "a").write_text("exit 3\n")
+    build(text, option, check=False)
+    once = daemon.klee("run", "-q", "--rm", "made:failed", "cat", "/once").stdout
+    held = ("build", "shell", "made:failed", "--step", "5", "--failed", "cat", "/s/lib/a")
+    assert daemon.klee(*held).stdout == "exit 3\n"
+    (shared / "lib" / "a").write_text("echo fixed\n")
+    build(text, option, "--resume=made:failed")
+    assert shown(daemon, "cat", "/once", "/seen") == f"{once}fixed\n"
+    daemon.klee("rmi", "made:failed")
+
+
 def test_an_archive_and_a_repository(build: Build, daemon: Daemon, tmp_path: Path) -> None:
     write_tar(tmp_path / "files.tar", {"lib/a": b"of the archive"})
     (tmp_path / "text").write_text("no archive")
