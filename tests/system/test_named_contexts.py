@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,20 @@ def test_a_resumed_build_sees_the_present_files(build: Build, daemon: Daemon, sh
     build(text, option, "--resume=made:failed")
     assert shown(daemon, "cat", "/once", "/seen") == f"{once}fixed\n"
     daemon.klee("rmi", "made:failed")
+
+
+def test_the_checks_know_what_is_given(build: Build, daemon: Daemon, shared: Path) -> None:
+    build("FROM tiny\nENV DIR=/d\n")
+    daemon.klee("tag", "made", "with-dir")
+    text = "# check=error=true\nFROM {}\nFROM {}\nCOPY own $DIR/\n"
+    named = "--build-context={}=docker-image://with-dir"
+    for first, second, name in (("tiny", "tiny", "tiny"), ("tiny AS lib", "lib", "lib")):
+        refused = build(text.format(first, second), check=False)
+        assert "UndefinedVar" in refused.stderr
+        build(text.format(first, second), named.format(name))
+        assert shown(daemon, "cat", "/d/own") == "own"
+    told = build("FROM shared\nCOPY own $DIR/\n", f"--build-context=shared={shared}").stdout
+    assert re.search(r"COPY own \$DIR/\nwarning: Dockerfile:2:10: ", told)
 
 
 def test_an_archive_and_a_repository(build: Build, daemon: Daemon, tmp_path: Path) -> None:

@@ -55,12 +55,14 @@ class Facts:
         platform: the arguments that the platform gives.
         parent: what is known of an image, by the name in FROM; ``None`` if it is not there.
         ignored: whether ``.dockerignore`` leaves a clean path of the context out.
+        given: whether the user said what a name in FROM means: that goes before stages.
     """
 
     build_args: Mapping[str, str] = field(default_factory=dict)
     platform: Mapping[str, str] = field(default_factory=dict)
     parent: Callable[[str], Parent | None] = lambda _: None
     ignored: Callable[[str], bool] = lambda _: False
+    given: Callable[[str], bool] = lambda _: False
 
 
 def lint(dockerfile: Dockerfile, facts: Facts) -> tuple[DockerfileWarning, ...]:
@@ -85,7 +87,7 @@ def base_images(dockerfile: Dockerfile, facts: Facts) -> frozenset[str]:
     above, found = set[str](), set[str]()
     for stage in dockerfile.stages:
         name = expanded(stage.base.image, arguments, dockerfile.escape).text
-        if name.lower() not in above:
+        if name.lower() not in above or facts.given(name):
             found.add(name)
         if stage.base.alias is not None:
             above.add(stage.base.alias)
@@ -227,7 +229,7 @@ class _Linter:
             )
         if base.platform is not None:
             self._platform(base.platform, base.alias or "")
-        above = self._stages.get(image.text.lower())
+        above = None if self._facts.given(image.text) else self._stages.get(image.text.lower())
         parent = self._facts.parent(image.text)
         scope = above.child() if above else StageVariables(parent, self._dockerfile.escape)
         self._instructions(stage.instructions, scope)

@@ -84,7 +84,8 @@ class Builds:
             context.path = place.name
             dockerfile = await in_thread(lambda _: _read(context, place))
             images = self._core.images
-            warnings = await checks.check(dockerfile, config.buildargs, context, images)
+            named = named_contexts.named(config)
+            warnings = await checks.check(dockerfile, config.buildargs, context, images, named)
             if config.check:
                 await self._check(config, dockerfile, warnings, emit)
                 return ""

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 
 from kleene.build.context import Context
 from kleene.build.events import Emit, Event, StepStarted, Warned
 from kleene.build.plan import Plan
 from kleene.build.platforms import automatic_arguments, host_platform
+from kleene.build.stages import Named, context_name
 from kleene.dockerfile.document import Dockerfile
 from kleene.dockerfile.lint import Facts, base_images, lint
 from kleene.dockerfile.lint_variables import Parent
@@ -23,6 +25,7 @@ from kleene.engine import lookup
 from kleene.errors import InvalidInput, KleeneError
 from kleene.host.threads import in_thread
 from kleene.metadata.images import ImageStore
+from kleene.names import ImageReference
 
 MOST = 20
 """Warnings that a build tells."""
@@ -31,12 +34,21 @@ Warnings = tuple[DockerfileWarning, ...]
 
 
 async def check(
-    dockerfile: Dockerfile, build_args: Mapping[str, str], context: Context, images: ImageStore
+    dockerfile: Dockerfile,
+    build_args: Mapping[str, str],
+    context: Context,
+    images: ImageStore,
+    given: Named,
 ) -> Warnings:
     """All warnings of a Dockerfile, in its order. A hostile file takes seconds: that is a thread's work."""
-    facts = Facts(build_args, automatic_arguments(host_platform()), ignored=context.ignores_all_of)
+    facts = Facts(
+        build_args,
+        automatic_arguments(host_platform()),
+        given=lambda name: context_name(name) in given,
+        ignored=context.ignores_all_of,
+    )
     named = await in_thread(lambda _: base_images(dockerfile, facts))
-    parents = {name: _parent(images, name) for name in named}
+    parents = {name: _parent(images, given.get(context_name(name), name)) for name in named}
     known = replace(facts, parent=parents.get)
     return await in_thread(lambda _: lint(dockerfile, known))
 
@@ -107,18 +119,21 @@ def _by_step(
 
 def _steps_by_line(plan: Plan) -> Callable[[int], int | None]:
     lines: dict[int, int] = {}
-    for step in plan.steps:
+    # What the user gave stands at the place of who names it first, which comes after it.
+    read = (stage.steps for stage in plan.stages if stage.node.stage.given is None)
+    for step in chain.from_iterable(read):
         # The triggers of a parent image stand at the place of FROM, which comes before them.
         for line in range(step.range.start.line, step.range.end.line + 1):
             lines.setdefault(line, step.number)
     return lines.get
 
 
-def _parent(images: ImageStore, name: str) -> Parent | None:
-    if name.lower() == "scratch":
+def _parent(images: ImageStore, image: ImageReference | str | None) -> Parent | None:
+    """What is known of an image, or of a directory that the user gave: ``None``."""
+    if image is None or str(image).lower() == "scratch":
         return Parent()
     try:
-        record, _ = lookup.image(images, name)
+        record, _ = lookup.image(images, str(image))
     except KleeneError:
         return None
     env = {key: value for key, _, value in (entry.partition("=") for entry in record.env)}
