@@ -291,6 +291,8 @@ def test_origins_that_are_not_there(build: Build) -> None:
         ("FROM tiny\nCOPY --from=tiny /absent /\n", "'absent' is not in 'tiny'"),
         ("FROM tiny AS a\nFROM tiny\nCOPY --from=a /absent /\n", "'absent' is not in 'stage 0'"),
         ("FROM tiny AS a\nCOPY --from=b /x /\nFROM a AS b\n", "needs itself"),
+        ("FROM tiny\nCOPY --from=scratch /x /\n", "Dockerfile:2:13: 'scratch' has no files"),
+        ("FROM tiny\nRUN --mount=from=scratch,target=/s true\n", "2:18: 'scratch' has no files"),
     ):
         failed = build(text, check=False)
         assert failed.status != 0

@@ -86,6 +86,17 @@ def test_it_goes_before_stages_and_images(build: Build, daemon: Daemon, shared: 
     )
 
 
+def test_the_target_may_be_called_so(build: Build, daemon: Daemon, shared: Path) -> None:
+    text = "FROM tiny\nFROM tiny AS lib\nRUN exit 3\n"
+    build(text, f"--build-context=lib={shared}", "--target=lib")
+    build("FROM tiny\nCOPY --from=made /lib/a /a\n")
+    assert shown(daemon, "cat", "/a") == "of shared"
+    build("FROM tiny\nENV A=1\nONBUILD RUN echo b > /b\n")
+    daemon.klee("tag", "made", "parent")
+    build(text, "--build-context=lib=docker-image://parent")
+    assert shown(daemon, "sh", "-c", "echo $A; cat /b") == "1\nb\n"
+
+
 def test_a_resumed_build_sees_the_present_files(build: Build, daemon: Daemon, shared: Path) -> None:
     option = f"--build-context=shared={shared}"
     text = "FROM tiny\nRUN date > /once\nRUN --mount=from=shared,target=/s sh /s/lib/a > /seen\n"
@@ -123,7 +134,7 @@ def test_an_archive_and_a_repository(build: Build, daemon: Daemon, tmp_path: Pat
         build(text, f"--build-context=far={url}/files.tar")
         assert shown(daemon, "cat", "/a") == "of the archive"
         bad = build(text, f"--build-context=far={url}/text", check=False)
-        assert "'far:latest' is no tar archive" in bad.stderr
+        assert "'far' is no tar archive" in bad.stderr
         build(text, f"--build-context=far={url}/repo.git#main")
     assert shown(daemon, "cat", "/a") == "of the repository"
 
@@ -144,15 +155,20 @@ def test_what_is_wrong_is_said(build: Build, daemon: Daemon, shared: Path) -> No
         ("sha red=.", "cannot be the name of a build context"),
         ("shared=/absent", "'/absent'"),
         ("shared=docker-image://absent", "no such image: 'absent"),
+        ("shared=docker-image://scratch", "Dockerfile:2:13: 'shared' has no files"),
+        ("scratch=.", "'scratch' cannot be the name of a build context"),
     ):
         failed = build(text, f"--build-context={option}", check=False)
         assert failed.status in (1, 2)
         assert said in failed.stderr, option
         assert "hint" in failed.stderr, option
+    twice = [f"--build-context={name}={shared}" for name in ("shared", "Shared:latest")]
+    failed = build(text, *twice, check=False)
+    assert "there are two build contexts called 'shared'" in failed.stderr
     failed = build(
         "FROM tiny\nCOPY --from=shared no /l\n", f"--build-context=shared={shared}", check=False
     )
-    assert "'no' is not in" in failed.stdout + failed.stderr
+    assert "'no' is not in 'context shared'" in failed.stdout + failed.stderr
     daemon.klee("rmi", "made:failed", check=False)
     assert daemon.datasets() == before
 

@@ -336,7 +336,7 @@ def _open_directory(path: str) -> int:
     except NotADirectoryError as error:
         raise InvalidInput(
             f"build context '{path}' is not a directory",
-            hint="name the directory that the Dockerfile is in",
+            hint="name the directory that it is in",
         ) from error
     except OSError as error:
         raise oserrors.explain(error, f"build context '{path}' cannot be opened") from error

@@ -39,7 +39,7 @@ class RunMount:
 
     Attributes:
         target: absolute and clean; ``""`` for a secret that is only a variable.
-        origin: the index of the stage, or the reference of the image, that ``source`` is in; ``None`` is the
+        origin: the key of the stage, or the reference of the image, that ``source`` is in; ``None`` is the
             context, or for a cache nothing: it begins empty.
         source: literal path, relative to where it is; ``.`` is all.
         id: of a cache, a secret or an agent.

@@ -381,7 +381,7 @@ class StagePlanner:
         if word is None:
             return None
         origin = self._origins[word.text]
-        return origin.index if isinstance(origin, Stage) else str(origin)
+        return origin.key if isinstance(origin, Stage) else str(origin)
 
     def _source(self, word: Word, from_context: bool) -> str:
         pattern = self._words.expand(word)

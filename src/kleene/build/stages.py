@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kleene.build.platforms import automatic_arguments, host_platform
 from kleene.dockerfile.document import Dockerfile, Given, Stage, given_stage, read_trigger
@@ -19,7 +19,7 @@ from kleene.dockerfile.instructions import Copy, Instruction, OnBuild, Run
 from kleene.dockerfile.source import Source
 from kleene.dockerfile.words import Word
 from kleene.errors import InvalidInput
-from kleene.names import ImageReference, parse_image_reference
+from kleene.names import DEFAULT_TAG, ImageReference, parse_image_reference
 
 SCRATCH = ImageReference("scratch")
 """No image: a stage that starts from it begins with an empty file system."""
@@ -56,13 +56,13 @@ class StageNode:
 
 
 def context_name(text: str) -> str:
-    """What a name that FROM or ``--from`` has, or the user gave, is found by: ``web`` is ``web:latest``."""
+    """What a name that FROM or ``--from`` has, or the user gave, is found by: ``web:latest`` is ``web``."""
     text = text.lower()
     try:
         reference = parse_image_reference(text)
     except InvalidInput:  # a stage may be called so
         return text
-    return text if reference.snapshot else reference.nametag
+    return text if reference.snapshot else reference.nametag.removesuffix(f":{DEFAULT_TAG}")
 
 
 def global_arguments(
@@ -151,11 +151,20 @@ class _Resolver:
 
     def node(self, stage: Stage) -> StageNode:
         self._check_platform(stage)
-        base = self._base(stage)
+        stage, base = self._as_given(stage)
         instructions = (*self._triggers_of(stage, base), *stage.instructions)
         words = (word for i in instructions for word in _origin_words(i))
         origins = tuple((word, self._origin(word, stage)) for word in words if word is not None)
         return StageNode(stage, base, origins)
+
+    def _as_given(self, stage: Stage) -> tuple[Stage, Origin]:
+        """A stage and its base. The user may have said what the target's name means, too."""
+        alias = stage.base.alias
+        if alias is not None and stage.given is None:
+            given = self._context(alias, stage.base.image, stage)
+            if given is not None:
+                return replace(stage, instructions=()), given
+        return stage, self._base(stage)
 
     def _triggers_of(self, stage: Stage, base: Origin) -> Iterator[Instruction]:
         """What ONBUILD of a parent asks for: it names the stages of the file that starts from it."""
@@ -177,11 +186,15 @@ class _Resolver:
             )
 
     def replace_image_of(self, stage: Stage, image: ImageReference) -> None:
-        """Follow FROM up to the stage that begins with an image, and give it another."""
-        above = self._stage_above(stage, self._base_text(stage))
-        while above is not None:
-            stage, above = above, self._stage_above(above, self._base_text(above))
+        """Follow FROM up to the stage that starts from no other of the file, and give it an image."""
+        while (above := self._base_in_file(stage)) is not None:
+            stage = above
         self._replaced[stage.index] = image
+
+    def _base_in_file(self, stage: Stage) -> Stage | None:
+        text = self._base_text(stage)
+        given = self._context(text, stage.base.image, stage)
+        return self._stage_above(stage, text) if given is None else None
 
     def _base(self, stage: Stage) -> Origin:
         image = stage.base.image
@@ -208,7 +221,7 @@ class _Resolver:
         if name not in self._given:
             brought = word.line.source is not self._dockerfile.source
             given = Given(name, stage.base.range if brought else word.range)
-            index = len(self._dockerfile.stages) + sorted(self._contexts).index(name)
+            index = len(self._dockerfile.stages) + len(self._given)
             self._given[name] = given_stage(index, given)
         return self._given[name]
 
@@ -223,12 +236,14 @@ class _Resolver:
 
     def _origin(self, word: Word, stage: Stage) -> Origin:
         """What a word of a stage names in ``--from``."""
-        if (given := self._context(word.text, word, stage)) is not None:
-            return given
-        found = self._stage_or_image(word)
-        if not isinstance(found, Stage):
-            return found
-        return self._context(found.base.alias or "", word, stage) or found  # it may be a number
+        found = self._context(word.text, word, stage) or self._stage_or_image(word)
+        if isinstance(found, Stage) and found.given is None:  # by a number, perhaps
+            found = self._context(found.base.alias or "", word, stage) or found
+        if found == SCRATCH:
+            raise word.error(
+                f"{quoted(word.text)} has no files", "name a stage, an image or a build context"
+            )
+        return found
 
     def _stage_or_image(self, word: Word) -> Origin:
         text = word.text

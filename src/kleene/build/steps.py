@@ -102,7 +102,7 @@ class CopyStep(Step):
         into_directory: the destination was written as a directory: with a ``/`` at its end.
         chown: ``USER[:GROUP]``, to be looked up in the image; ``None`` is root.
         chmod: mode for all that is copied, or a change of it; ``None`` keeps each its own.
-        origin: the index of the stage, or the reference of the image, to copy from; ``None`` is the context.
+        origin: the key of the stage, or the reference of the image, to copy from; ``None`` is the context.
             What comes from there keeps its owners.
         exclude: patterns of what is left out, as in ``.dockerignore``, seen from each source.
         pivots: with ``--parents``, how many components of each source are above the directories that are

@@ -55,7 +55,7 @@ class Workshop:
         cache: which states that exist may be taken.
         keep_failed: whether the state in which a step that fails leaves its file system is kept.
         total: number of steps of all stages.
-        states: what there is to copy from: images by reference, finished stages by index.
+        states: what there is to copy from: images by reference, finished stages by :attr:`Stage.key`.
         stages: ids of the stages of this build, whose snapshots it may take although they are in the making.
         clone_container: makes a dataset of the present files of a container, by its id.
     """

@@ -17,7 +17,7 @@ class Given:
     """A directory that the user gave the build beside its context, by a name.
 
     Attributes:
-        name: in lower case, with a tag if an image could be called so.
+        name: in lower case, without ``:latest``.
         range: where the Dockerfile refers to it.
     """
 
@@ -38,6 +38,11 @@ class Stage:
     base: From
     instructions: tuple[Instruction, ...]
     given: Given | None = None
+
+    @property
+    def key(self) -> int | str:
+        """What the state after it is found by, and what people are told: no image can be called so."""
+        return self.index if self.given is None else f"context {self.given.name}"
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,7 @@ def read_dockerfile(source: Source) -> Dockerfile:
 def given_stage(index: int, given: Given) -> Stage:
     """A stage of what the user gave, and nothing else: what stages can do, it can."""
     read = read_dockerfile(Source.from_text(given.name, "FROM scratch\nCOPY . /\n")).stages[0]
-    alias = given.name.removesuffix(":latest")
-    return replace(read, index=index, base=replace(read.base, alias=alias), given=given)
+    return replace(read, index=index, base=replace(read.base, alias=given.name), given=given)
 
 
 def read_trigger(source: Source) -> tuple[Instruction, str]:

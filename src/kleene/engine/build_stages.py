@@ -131,7 +131,7 @@ class Stages:
                 self._drop(record)
         self._states[index] = state
         assert state.snapshot is not None
-        self._shop.states[index] = state.snapshot
+        self._shop.states[plan.node.stage.key] = state.snapshot
 
     def _begin(self, start: State) -> ImageRecord:
         base = None if start.snapshot is None else start.snapshot.id

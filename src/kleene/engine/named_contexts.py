@@ -12,7 +12,7 @@ import msgspec
 from kleene.build.context import Context
 from kleene.build.digests import FileDigests
 from kleene.build.events import Emit
-from kleene.build.stages import Named, context_name
+from kleene.build.stages import SCRATCH, Named, context_name
 from kleene.contexts.kinds import is_remote
 from kleene.dockerfile.document import Given
 from kleene.dockerfile.excerpt import quoted
@@ -38,8 +38,16 @@ def named(config: ImageBuildConfig) -> Named:
                 f"{quoted(name)} cannot be the name of a build context",
                 hint="use letters, digits and . _ - / : as in an image's name",
             )
+        if context_name(name) == str(SCRATCH):
+            raise InvalidInput(
+                "'scratch' cannot be the name of a build context: it is the empty file system",
+                hint="choose another name, and write that after FROM",
+            )
         if context_name(name) in found:
-            raise InvalidInput(f"there are two build contexts called {quoted(context_name(name))}")
+            raise InvalidInput(
+                f"there are two build contexts called {quoted(context_name(name))}",
+                hint="leave one out: neither case nor ':latest' tells them apart",
+            )
         found[context_name(name)] = _image(name, given)
     return found
 

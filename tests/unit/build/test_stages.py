@@ -61,7 +61,7 @@ def test_order(text: str, target: str, expected: list[str]) -> None:
     assert order(text, target) == expected
 
 
-GIVEN: Named = {"dir:latest": None, "img:1": ImageReference("other", "2"), "zdir:3": None}
+GIVEN: Named = {"dir": None, "img:1": ImageReference("other", "2"), "zdir:3": None}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ GIVEN: Named = {"dir:latest": None, "img:1": ImageReference("other", "2"), "zdir
         ("FROM img:1\nCOPY --from=img:2 x y\n", ["0<other:2<img:2"]),
         (
             "FROM a\nCOPY --from=dir x y\nCOPY --from=zdir:3 x y\n",
-            ["1<scratch", "3<scratch", "0<a<1<3"],
+            ["1<scratch", "2<scratch", "0<a<1<2"],
         ),
         ("FROM a\nRUN --mount=from=dir x\nCOPY --from=zdir x y\n", ["1<scratch", "0<a<1<zdir"]),
         # They go before stages, by whatever these are called.
@@ -81,10 +81,18 @@ GIVEN: Named = {"dir:latest": None, "img:1": ImageReference("other", "2"), "zdir
             ["2<scratch", "1<2<2<2"],
         ),
         ("FROM a AS x\nFROM x\n", ["0<a", "1<0"]),
+        # What becomes the image may be called so, too.
+        ("FROM a\nFROM a AS dir\nCOPY --from=0 x y\n", ["2<scratch", "1<2"]),
     ],
 )
 def test_what_the_user_gave_goes_before_stages_and_images(text: str, expected: list[str]) -> None:
     assert order(text, named=GIVEN) == expected
+
+
+def test_an_image_in_place_of_the_first_leaves_alone_what_the_user_gave() -> None:
+    text = "FROM a AS dir\nFROM dir AS x\nFROM x\n"
+    assert order(text, override="o", named=GIVEN) == ["1<o", "2<1"]
+    assert order(text, override="o") == ["0<o", "1<0", "2<1"]
 
 
 def test_a_given_directory_has_the_place_where_it_is_named() -> None:
