@@ -5,9 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.support import baseline
+
+# No test is about time: on a busy machine any example may take long.
+hypothesis.settings.register_profile(
+    "kleene", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("kleene")
 
 
 def _is_slow(item: pytest.Item) -> bool:

@@ -154,7 +154,8 @@ def edited(data: st.DataObject, tree: dict[str, Node], other: dict[str, Node]) -
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     image=TREES,

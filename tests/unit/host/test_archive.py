@@ -320,7 +320,7 @@ def test_headers_that_make_no_sense(target: Path, headers: dict[str, str]) -> No
         take(data, target)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 2047), st.integers(0, 255)), min_size=1, max_size=4)
 )
