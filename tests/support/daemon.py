@@ -209,13 +209,14 @@ class Daemon:
         with contextlib.closing(sqlite3.connect(path, uri=True)) as database:
             return {value for (value,) in database.execute(query)}
 
-    def datasets(self) -> list[str]:
-        """What is on disk: file systems, as ``image/ID``; snapshots, as ``image/ID@SNAPSHOT``; trash.
-
-        Once no container is being removed: nobody waits for that when one ends that was run with ``--rm``.
-        """
+    def settle(self) -> None:
+        """Wait until no container is being removed: nobody else does when one ends that was run with ``--rm``."""
         removing = "SELECT id FROM containers WHERE state = 'removing'"
         wait_until(lambda: not self.rows(removing), "a container is still being removed")
+
+    def datasets(self) -> list[str]:
+        """What is on disk: file systems, as ``image/ID``; snapshots, as ``image/ID@SNAPSHOT``; trash."""
+        self.settle()
         pool = self.pool()
         places = ((pool / "datasets", "*/*"), (pool / "snapshots", "*/*/*"), (pool, "trash/*"))
         found = (path.relative_to(top) for top, pattern in places for path in top.glob(pattern))

@@ -63,7 +63,9 @@ def snapshots(daemon: Daemon, image: str) -> dict[int, str]:
 
 
 def used(daemon: Daemon) -> int:
-    """Bytes of file data in the pool, as btrfs itself counts them."""
+    """Bytes of file data in the pool, as btrfs itself counts them when it has cleared what was deleted."""
+    daemon.settle()
+    subprocess.run(["btrfs", "subvolume", "sync", daemon.pool()], check=True, capture_output=True)
     subprocess.run(["sync", "-f", str(daemon.pool())], check=True)
     argv = ["btrfs", "filesystem", "df", "-b", str(daemon.pool())]
     lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
