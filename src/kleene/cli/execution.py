@@ -129,7 +129,7 @@ def exec_(session: Session, /, container: str, **options: Any) -> int:
 @click.argument("containers", metavar="CONTAINER...", nargs=-1, required=True)
 @pass_session
 def start(session: Session, /, containers: Sequence[str], **options: Any) -> int:
-    """Start containers: the command of each.
+    """Start containers: the command of each, once more in one that runs already.
 
     Only one can be connected to the terminal: several need --detach. The exit status is that of the process.
     """
