@@ -14,6 +14,10 @@ from tests.support.required import require
 pytestmark = pytest.mark.slow
 
 
+def mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text()
+
+
 async def test_a_program_sees_a_directory_empty_that_others_see_whole(tmp_path: Path) -> None:
     require("oci", os.geteuid() == 0, "mount namespaces need root")
     (tmp_path / "file").touch()
@@ -24,4 +28,4 @@ async def test_a_program_sees_a_directory_empty_that_others_see_whole(tmp_path: 
 
     assert await seen(Program("/bin/ls", unseen=tmp_path)) == b""
     assert await seen(Program("/bin/ls")) == b"file\n"
-    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+    assert str(tmp_path) not in mounts()

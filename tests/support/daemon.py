@@ -210,7 +210,7 @@ class Daemon:
             return {value for (value,) in database.execute(query)}
 
     def settle(self) -> None:
-        """Wait until no container is being removed: nobody else does when one ends that was run with ``--rm``."""
+        """Wait until no container is being removed: nobody else waits for one that ran with ``--rm``."""
         removing = "SELECT id FROM containers WHERE state = 'removing'"
         wait_until(lambda: not self.rows(removing), "a container is still being removed")
 
