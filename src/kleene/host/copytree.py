@@ -23,7 +23,7 @@ Owner = tuple[int, int]
 
 _T = TypeVar("_T")
 _W = TypeVar("_W")
-_MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_MAKE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 SPECIAL = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFBLK: "a device",

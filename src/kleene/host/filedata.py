@@ -1,8 +1,8 @@
 """The content and the extended attributes of one file, copied from descriptor to descriptor.
 
-Data is shared where the file system can (``FICLONE``), else copied inside the kernel (copy_file_range(2)),
-else read and written. Holes stay holes. Who wants to know a content while it is copied is given the same
-bytes that are written.
+Data is shared where the file system can (``FICLONE``), else copied inside the kernel (copy_file_range(2), or
+sendfile(2) from one file system to another), else read and written. Holes stay holes. Who wants to know a
+content while it is copied is given what was written.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import ctypes
 import errno
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
@@ -24,10 +23,8 @@ LARGE = 4 * 1024 * 1024
 """Bytes from which on a second thread is worth its start."""
 
 _CHUNK = 1024 * 1024
-_AHEAD = 16  # chunks that the copy may be ahead of the second thread
-_BEHIND = (
-    64 * 1024 * 1024
-)  # bytes after which the disk is told to begin: in smaller pieces it costs more
+_PIECE = 4 * _CHUNK  # bytes that are copied before the second thread gets on with them
+_BEHIND = 16 * _CHUNK  # bytes after which the disk is told to begin
 _FICLONE = 0x40049409  # linux/fs.h
 _NOT_HERE = (
     errno.EXDEV,
@@ -47,8 +44,8 @@ class Sink(Protocol):
     def update(self, data: bytes, /) -> object: ...
 
 
-_Took = Callable[[bytes, int], object]
-"""Told of a piece that was written, if it was read for that, and of where it ends."""
+_Wrote = Callable[[int], object]
+"""Told up to where the target is written."""
 
 
 def copy_data(source: int, target: int, status: os.stat_result, sink: Sink | None = None) -> None:
@@ -56,6 +53,7 @@ def copy_data(source: int, target: int, status: os.stat_result, sink: Sink | Non
 
     Args:
         sink: gets the content: what is written, or, where blocks are shared, what ``source`` has after that.
+            ``target`` must be open for reading, too.
 
     Raises:
         OSError: as read(2) and write(2).
@@ -67,11 +65,11 @@ def copy_data(source: int, target: int, status: os.stat_result, sink: Sink | Non
         if sink is not None:
             read_through(source, size, sink)
     else:
-        with _beside(target, size, sink) as took:
+        with _beside(target, size, sink) as wrote:
             if status.st_blocks * 512 < size:
-                _copy_between_holes(source, target, size, took, whole=sink is not None)
+                _copy_between_holes(source, target, size, wrote)
             else:
-                _copy_range(source, target, (0, size), took, read=sink is not None)
+                _copy_range(source, target, (0, size), wrote)
 
 
 def read_through(fd: int, size: int, sink: Sink) -> None:
@@ -100,26 +98,28 @@ def _copy_small(source: int, target: int, size: int, sink: Sink | None) -> None:
         size -= len(data)
 
 
-def _copy_by_hand(source: int, target: int, start: int, end: int, took: _Took) -> None:
+def _copy_by_hand(source: int, target: int, start: int, end: int, wrote: _Wrote) -> None:
     while start < end and (data := os.read(source, min(end - start, _CHUNK))):
         write_all(target, data)
         start += len(data)
-        took(data, start)
+        wrote(start)
 
 
 @contextlib.contextmanager
-def _beside(target: int, size: int, sink: Sink | None) -> Iterator[_Took]:
-    """What happens to each piece that was written: it is hashed, and the disk is told to begin with it.
+def _beside(target: int, size: int, sink: Sink | None) -> Iterator[_Wrote]:
+    """What happens to what was written: it is read back and hashed, and the disk is told to begin with it.
 
-    The snapshot that follows a copy waits until all is on the disk, so that should not begin only then. Of a
-    large file a second thread does both: neither needs the interpreter's lock.
+    It is in memory then. The snapshot that follows a copy waits until all is on the disk, so that should not
+    begin only then. Of a large file a second thread does both: neither needs the interpreter's lock.
     """
-    begun = 0
+    taken = begun = 0
 
-    def take(data: bytes, end: int) -> None:
-        nonlocal begun
+    def take(end: int) -> None:
+        nonlocal taken, begun
         if sink is not None:
-            sink.update(data)
+            while taken < end and (data := os.pread(target, min(end - taken, _CHUNK), taken)):
+                sink.update(data)
+                taken += len(data)
         if end - begun >= _BEHIND or end == size:
             _begin_writing(target, begun, end - begun)
             begun = end
@@ -128,16 +128,10 @@ def _beside(target: int, size: int, sink: Sink | None) -> Iterator[_Took]:
         yield take
         return
     with ThreadPoolExecutor(1, thread_name_prefix="kleene-copy") as second:
-        pending: deque[Future[None]] = deque()
-
-        def took(data: bytes, end: int) -> None:
-            pending.append(second.submit(take, data, end))
-            if len(pending) > _AHEAD:
-                pending.popleft().result()
-
-        yield took
-        while pending:
-            pending.popleft().result()
+        pending: list[Future[None]] = []
+        yield lambda end: pending.append(second.submit(take, end))
+        for each in pending:
+            each.result()
 
 
 if sys.platform == "linux":
@@ -153,18 +147,15 @@ if sys.platform == "linux":
             raise
         return True
 
-    def _copy_between_holes(
-        source: int, target: int, size: int, took: _Took, *, whole: bool
-    ) -> None:
-        """Copy what is between the holes. ``whole``: these are told of too, as the zeros that they are."""
+    def _copy_between_holes(source: int, target: int, size: int, wrote: _Wrote) -> None:
+        """Copy what is between the holes."""
         os.ftruncate(target, size)
         at = 0
         while at < size:
             start = min(_data_after(source, at, size), size)
-            if whole:
-                _take_zeros(at, start, took)
             at = min(os.lseek(source, start, os.SEEK_HOLE), size) if start < size else size
-            _copy_range(source, target, (start, at), took, read=whole)
+            _copy_range(source, target, (start, at), wrote)
+            wrote(at)
 
     def _data_after(source: int, at: int, size: int) -> int:
         try:
@@ -174,31 +165,29 @@ if sys.platform == "linux":
                 return size
             raise
 
-    def _take_zeros(start: int, end: int, took: _Took) -> None:
-        zeros = bytes(min(end - start, _CHUNK))
-        while start < end:
-            piece = zeros[: end - start]
-            start += len(piece)
-            took(piece, start)
-
-    def _copy_range(
-        source: int, target: int, place: tuple[int, int], took: _Took, *, read: bool
-    ) -> None:
-        """Copy from one place to another. ``read``: the content is asked for, so it has to be read."""
+    def _copy_range(source: int, target: int, place: tuple[int, int], wrote: _Wrote) -> None:
+        """Copy from one place to another, by the first way that there is between the two files."""
         at, end = place
         os.lseek(source, at, os.SEEK_SET)
         os.lseek(target, at, os.SEEK_SET)
-        try:
-            while not read and at < end:
-                done = os.copy_file_range(source, target, min(end - at, _BEHIND))
-                if not done:
-                    return
-                at += done
-                took(b"", at)
-        except OSError as error:
-            if error.errno not in _NOT_HERE:
-                raise
-        _copy_by_hand(source, target, at, end, took)
+        for way in (_copy_file_range, _send_file):
+            try:
+                while at < end and (done := way(source, target, at, min(end - at, _PIECE))):
+                    at += done
+                    wrote(at)
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+            else:
+                return
+        os.lseek(source, at, os.SEEK_SET)
+        _copy_by_hand(source, target, at, end, wrote)
+
+    def _copy_file_range(source: int, target: int, at: int, size: int) -> int:
+        return os.copy_file_range(source, target, size, offset_src=at)
+
+    def _send_file(source: int, target: int, at: int, size: int) -> int:
+        return os.sendfile(target, source, at, size)
 
     _sync_file_range = ctypes.CDLL(None, use_errno=True).sync_file_range
     _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
@@ -240,15 +229,11 @@ else:
     def _share(source: int, target: int) -> bool:
         return False
 
-    def _copy_between_holes(
-        source: int, target: int, size: int, took: _Took, *, whole: bool
-    ) -> None:
-        _copy_by_hand(source, target, 0, size, took)
+    def _copy_between_holes(source: int, target: int, size: int, wrote: _Wrote) -> None:
+        _copy_by_hand(source, target, 0, size, wrote)
 
-    def _copy_range(
-        source: int, target: int, place: tuple[int, int], took: _Took, *, read: bool
-    ) -> None:
-        _copy_by_hand(source, target, *place, took)
+    def _copy_range(source: int, target: int, place: tuple[int, int], wrote: _Wrote) -> None:
+        _copy_by_hand(source, target, *place, wrote)
 
     def _begin_writing(target: int, start: int, size: int) -> None:
         return None
