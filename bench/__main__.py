@@ -7,6 +7,7 @@ to the terminal and to ``bench/results.md``.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -38,7 +39,8 @@ def attempt(cell: Cell, action: Callable[[], None]) -> None:
 
 
 def take(cell: Cell, row: Row, tool: Tool, number: int) -> None:
-    """One measurement, into its cell."""
+    """One measurement, into its cell. What was written before is on the disk: nobody pays for another."""
+    os.sync()
     cell.values.append(row.measure(tool, number))
 
 

@@ -18,14 +18,14 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _TOOLS = ("docker", "libpod", "buildah", "buildkit")
 
 
-def enter() -> None:
+def enter(module: str = "bench") -> None:
     """Start this program again in namespaces of its own, unless it runs in them; returns there only."""
     if os.environ.get(_MARK):
         _set_up_network()
         return
     os.environ[_MARK] = "1"
     namespaces = ["--net", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "--kill-child"]
-    command = [sys.executable, "-m", "bench", *sys.argv[1:]]
+    command = [sys.executable, "-m", module, *sys.argv[1:]]
     os.execvp("unshare", ["unshare", *namespaces, *command])
 
 

@@ -84,9 +84,21 @@ class Kleene:
     def disk(self) -> int:
         """Bytes used in the file system that the daemon mounted below its data directory."""
         os.sync()
+        return shutil.disk_usage(self.storage()).used
+
+    def storage(self) -> Path:
+        """Where that file system is mounted."""
         root = str(self.directory / "root")
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             where = line.split()[4]
             if where.startswith(root) and " - btrfs " in line:
-                return shutil.disk_usage(where).used
+                return Path(where)
         raise Missing("the daemon's storage is not mounted")
+
+    def last_step(self, image: str) -> float:
+        """Seconds that the last step of an image took."""
+        steps = json.loads(self._klee("image", "history", "--format", "json", image))
+        return float(steps[-1]["seconds"])
+
+    def remove_image(self, name: str) -> None:
+        self._klee("rmi", name)
