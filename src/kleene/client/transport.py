@@ -244,10 +244,31 @@ class HttpConnection:
 
 def _send_body(sock: socket.socket, chunks: Iterable[bytes], *, heed: bool) -> None:
     """Send a body. ``heed``: stop at an early answer (with TLS, what is readable need not be one)."""
+    send = _sent_unless_answered if heed else _sent
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the answer tells why
         for data in chunks:
-            if heed and select.select([sock], [], [], 0)[0]:
+            # An empty chunk would be the end.
+            if data and not send(sock, http1.chunk(data)):
                 return
-            if data:  # an empty chunk would be the end
-                sock.sendall(http1.chunk(data))
-        sock.sendall(http1.chunk(b""))
+        send(sock, http1.chunk(b""))
+
+
+def _sent(sock: socket.socket, data: bytes) -> bool:
+    sock.sendall(data)
+    return True
+
+
+def _sent_unless_answered(sock: socket.socket, data: bytes) -> bool:
+    """Send all of it. False: there is an answer, or the other side has ended the connection.
+
+    That may come while nothing can be sent: who has said all need not read on.
+    """
+    left = memoryview(data)
+    while left:
+        readable, writable, _ = select.select([sock], [sock], [], sock.gettimeout())
+        if readable:
+            return False
+        if not writable:
+            raise TimeoutError("timed out")
+        left = left[sock.send(left, socket.MSG_DONTWAIT) :]
+    return True

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,37 @@ def test_daemon_that_does_not_answer(tmp_path: Path) -> None:
     listener.listen()
     with pytest.raises(DaemonUnreachable, match="in time"):
         JsonClient(f"http://{tmp_path}/s", timeout=0.05).info()
+    listener.close()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n", b""])
+def test_who_answers_early_and_reads_no_more_is_heeded(tmp_path: Path, answer: bytes) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    done = threading.Event()
+    full = threading.Event()
+
+    def refuse() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            full.wait(5)
+            connection.sendall(answer)
+            connection.shutdown(socket.SHUT_WR)
+            done.wait(30)
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            threading.Timer(0.1, full.set).start()  # the socket takes no more by then
+            yield bytes(1 << 20)
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    with pytest.raises(Conflict if answer else DaemonUnreachable):
+        JsonClient(f"http://{tmp_path}/s").contexts.send_archive("a" * 32, endless())
+    done.set()
+    thread.join()
     listener.close()
 
 
