@@ -73,7 +73,8 @@ class SpaceMeter:
         parents: set[bytes] = set()
         for part in self._parts():
             check()
-            with contextlib.suppress(NotFound), self._opened(part) as fd:
+            # It may go before it is opened, and after.
+            with contextlib.suppress(NotFound, FileNotFoundError), self._opened(part) as fd:
                 info = btrfs.subvolume_info(fd)
                 parents.add(info.parent)
                 members = [self._note(info.id, info.generation)]
